@@ -1,0 +1,48 @@
+"""Build of the native core: every ``cext/ROOM/NAME.pyx`` becomes ``psanacli.ROOM.NAME``.
+
+All else is declared in ``pyproject.toml``.  Set ``PSANACLI_SANITIZE=1`` for a build with the address and
+undefined-behaviour sanitizers (see ``docs/developing.md``).
+"""
+
+import os
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+COMPILE = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
+LINK: list[str] = []
+if os.environ.get("PSANACLI_SANITIZE"):
+    SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    COMPILE += [*SANITIZE, "-g", "-O1"]
+    LINK += SANITIZE
+
+EXTENSIONS = [
+    Extension(
+        f"psanacli.{source.parent.name}.{source.stem}",
+        [str(source)],
+        include_dirs=[numpy.get_include(), "cext"],
+        depends=[str(header) for header in Path("cext").glob("**/*.[h]")],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
+    for source in sorted(Path("cext").glob("*/*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        EXTENSIONS,
+        build_dir="build/cython",
+        include_path=["cext"],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "embedsignature": True,
+        },
+    )
+)
