@@ -36,6 +36,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         worker["tally"] = dict(TALLY)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: object, error: object) -> None:
     TALLY.update(getattr(node, "workeroutput", {}).get("tally", {}))
 
