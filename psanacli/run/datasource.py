@@ -1,0 +1,441 @@
+"""Data sources: what a user names, and the files that it stands for.
+
+A data source is a file, a directory, or options joined by colons (``exp=xpptut15:run=54:smd``).  `parse_datasource`
+understands the words, `resolve` finds the files, `explain` tells how.  The grammar is that of the facility; where ours
+differs, ``docs/deviations.md`` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from psanacli.errors import NotFoundError, PsanaError, UsageError, did_you_mean
+from psanacli.run.experiments import Experiment, Note, Roots, find_experiment, is_number, of_files
+from psanacli.run.files import (
+    INDEX_DIRECTORY,
+    SMALL_DIRECTORY,
+    Listing,
+    Numbers,
+    XtcFile,
+    as_ranges,
+    missing_chunks,
+)
+
+KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx")
+MODES = ("xtc", "smd", "idx")
+
+_NOT_OFFERED = {
+    "rax": "without it any event can be reached: run.events[i], run.events.at(...)",
+    "live": "without it the data that are on disk now are read",
+    "h5": "a translated file is read with h5py",
+    "shmem": "data are read from files: exp=NAME:run=N, a file or a directory",
+    "one-stream": "use stream=N, or small data (smd)",
+    "ffb": "use dir=DIRECTORY",
+    "noidx": "it is not needed: without idx a run is read in order",
+    "calib-dir": "it is not part of a data source",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Options of one data source; `experiment` or `directory` is always given.
+
+    Attributes
+    ----------
+    text : str
+        As the user wrote it.
+    experiment : str
+        Name, ``INSTRUMENT/NAME`` or number; empty for whatever the directory holds.
+    runs, streams : Numbers or None
+        The wanted ones; None for all.
+    directory : Path or None
+        In place of the default one.
+    mode : str
+        ``xtc``, ``smd``, ``idx``; empty for big files, or small data if there are only these.
+    """
+
+    text: str
+    experiment: str = ""
+    runs: Numbers | None = None
+    streams: Numbers | None = None
+    directory: Path | None = None
+    mode: str = "xtc"
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What the user asked for: datasets and files in the order given, and where to look."""
+
+    parts: tuple[Dataset | Path, ...]
+    roots: Roots
+
+    def __str__(self) -> str:
+        return " ".join(part.text if isinstance(part, Dataset) else str(part) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    run : int
+    files : tuple of XtcFile
+        Sorted by stream and chunk.
+    mode : str
+        ``xtc``, ``smd`` or ``idx``.
+    directory : Path
+        The directory of the big files.
+    notes : tuple of str
+        What was left out or is missing: chunks, files that are still being written.
+    """
+
+    experiment: Experiment
+    run: int
+    files: tuple[XtcFile, ...]
+    mode: str
+    directory: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """Numbers of the streams."""
+        return tuple(sorted({file.stream for file in self.files}))
+
+
+def parse_datasource(
+    strings: Sequence[str],
+    *,
+    roots: Iterable[str | os.PathLike[str]] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> DataSource:
+    """Understand data-source strings, files and directories.
+
+    Parameters
+    ----------
+    strings : sequence of str
+        At least one.  A string that names something on disk is that file or directory; else the grammar decides.
+    roots : iterable of str or Path
+        Directories with ``INSTRUMENT/EXPERIMENT/xtc``; ``OLD=NEW`` for data that were moved.
+    environ : mapping
+        Gives ``PSANA_ROOT``, ``SIT_PSDM_DATA`` and ``SIT_DATA``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key, a bad number or range, modes that exclude each other, and what is not offered.
+
+    Examples
+    --------
+    >>> parse_datasource(["exp=xpptut15:run=54,60-62:smd"]).parts[0].mode
+    'smd'
+    """
+    if isinstance(strings, str):
+        strings = [strings]
+    if not strings:
+        raise UsageError("no data source given", "give exp=NAME:run=N, a file or a directory")
+    places = Roots.gather(roots, environ)
+    return DataSource(tuple(_parse(os.fspath(text), places) for text in strings), places)
+
+
+def _parse(text: str, roots: Roots) -> Dataset | Path:
+    path = roots.map(text)
+    if "\0" in text:
+        raise UsageError(f"data source {text!r} has a NUL")
+    if text.strip() and os.path.exists(path):
+        return Dataset(text, directory=path, mode="") if path.is_dir() else path
+    if not _is_dataset(text):
+        return path
+    options = [option.strip() for option in text.split(":")]
+    head = roots.map(options[0])
+    if "=" not in options[0] and os.path.isfile(head):
+        raise UsageError(f"{text}: options cannot follow a file", "name only the file, or its directory with options")
+    if "=" not in options[0] and options[0] not in KEYS and options[0] and os.path.isdir(head):
+        options[0] = f"dir={options[0]}"
+    return _parse_options(text, options, roots)
+
+
+def _is_dataset(text: str) -> bool:
+    if ":" not in text:
+        return "=" in text or not ("." in text or "/" in text)
+    return text.endswith(":") or re.search(r":[^/0-9]", text) is not None
+
+
+def _parse_options(text: str, options: Sequence[str], roots: Roots) -> Dataset:
+    values: dict[str, str] = {}
+    for option in options:
+        key, _, value = (word.strip() for word in option.partition("="))
+        if not option:
+            continue
+        if key.lower() in _NOT_OFFERED:
+            raise UsageError(f"{text}: {key.lower()!r} is not offered", _NOT_OFFERED[key.lower()])
+        if key.lower() not in KEYS:
+            other = "" if "=" in option or len(options) > 1 else f"no file or directory {text!r}, and "
+            hint = did_you_mean(key, KEYS, f"the keys are {', '.join(KEYS)}; or give a file or a directory")
+            raise UsageError(f"{other or text + ': '}unknown key {key!r}", hint)
+        if key.lower() in MODES and value:
+            raise UsageError(f"{text}: {key!r} takes no value", f"write only {key.lower()}")
+        values[key.lower()] = value
+    modes = [key for key in values if key in MODES]
+    if len(modes) > 1:
+        raise UsageError(f"{text}: {' and '.join(modes)} exclude each other", "choose one")
+    if "exp" in values and not values["exp"]:
+        raise UsageError(f"{text}: exp= has no value", "give exp=NAME, exp=INSTRUMENT/NAME or exp=NUMBER")
+    if "dir" in values and not values["dir"]:
+        raise UsageError(f"{text}: dir= has no value", "give the directory that has the files")
+    if "exp" not in values and "dir" not in values:
+        raise UsageError(f"{text}: no experiment is named", "add exp=NAME, or dir=DIRECTORY, or give a file")
+    if "run" in values and not values["run"].strip(", "):
+        values.pop("run")
+    return Dataset(
+        text,
+        values.get("exp", ""),
+        _numbers(text, "run", values.get("run", "")),
+        _numbers(text, "stream", values.get("stream", "")),
+        roots.map(values["dir"]) if "dir" in values else None,
+        modes[0] if modes else "xtc",
+    )
+
+
+def _numbers(text: str, key: str, spec: str) -> Numbers | None:
+    """Read a list like ``5,7-9``; an item ``1-`` is the number 1, empty items count for nothing."""
+    ranges = []
+    for item in filter(None, (item.strip() for item in spec.split(","))):
+        first, _, last = (word.strip() for word in item.partition("-"))
+        last = last or first
+        if not (is_number(first) and is_number(last)):
+            raise UsageError(f"{text}: {key}={spec}: {item!r} is no number", f"write {key}=5, {key}=1,2 or {key}=7-9")
+        if int(first) > int(last):
+            raise UsageError(f"{text}: {key}={spec}: the range {item} is reversed", f"did you mean {last}-{first}?")
+        ranges.append((int(first), int(last)))
+    return Numbers(tuple(ranges)) if ranges else None
+
+
+def resolve(datasource: DataSource, *, note: Note = lambda line: None) -> list[RunFiles]:
+    """Find the files of every run of a data source.
+
+    All parts are read, in the order given; the runs of one part come in the order of their numbers.  What several
+    parts name twice is read once.
+
+    Parameters
+    ----------
+    datasource : DataSource
+        What `parse_datasource` gave.
+    note : callable, optional
+        Takes the lines of an explanation while it is found.
+
+    Raises
+    ------
+    NotFoundError
+        For an experiment, directory, run, stream or file that does not exist, with what there is instead.
+    UsageError
+        When a run is asked for in two ways that exclude each other.
+    """
+    runs: dict[tuple[str, int], RunFiles] = {}
+    for part in datasource.parts:
+        roots = datasource.roots
+        for run in _of_path(part, roots, note) if isinstance(part, Path) else _of_dataset(part, roots, note):
+            key = (run.files[0].prefix, run.run)
+            runs[key] = _joined(runs[key], run) if key in runs else run
+    return [_checked(run, note) for run in runs.values()]
+
+
+def explain(datasource: DataSource) -> list[str]:
+    """Return how `resolve` finds the files: a line for every directory, pattern and decision, errors included."""
+    lines = ["roots: " + ", ".join(map(str, datasource.roots.directories))]
+    lines += [f"paths that begin with {old} are looked for at {new}" for old, new in datasource.roots.moved]
+    try:
+        for run in resolve(datasource, note=lines.append):
+            lines.append(f"run {run.run} of {run.experiment}, read as {run.mode}:")
+            lines += [f"  stream {file.stream} chunk {file.chunk}: {file.path}" for file in run.files]
+    except PsanaError as error:
+        lines += f"error: {error}".splitlines()
+    return lines
+
+
+def _of_path(path: Path, roots: Roots, note: Note) -> list[RunFiles]:
+    if not os.path.exists(path):
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, beside, "" if beside else f"there is no directory {path.parent}")
+        raise NotFoundError(f"no file {path}", hint)
+    if path.suffix in (".h5", ".hdf5", ".idx", ".gz"):
+        advice = {".idx": "name the .xtc file, or its directory", ".gz": "unpack it with gunzip first"}
+        raise UsageError(f"{path} is no XTC file", advice.get(path.suffix, "a translated file is read with h5py"))
+    file = XtcFile.of(path)
+    directory = _big_directory(path.absolute().parent)
+    note(f"file {path}: run {file.run}, stream {file.stream}, chunk {file.chunk}{', small data' * file.small}")
+    experiment = of_files(file.prefix, directory, roots.read_tables(directory, note))
+    return [RunFiles(experiment, file.run, (file,), "smd" if file.small else "xtc", directory)]
+
+
+def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
+    note(f"data source {dataset.text}")
+    tables = roots.read_tables(dataset.directory, note)
+    experiment: Experiment | None = None
+    directory = dataset.directory
+    if dataset.experiment:
+        experiment, directory = find_experiment(dataset.experiment, roots, tables, chosen=directory, note=note)
+    assert directory is not None, "a dataset names an experiment or a directory"
+    mode, listing = _list(directory, dataset.mode, note)
+    runs: dict[tuple[str, int], list[XtcFile]] = {}
+    for file in _of_experiment(listing, experiment, note):
+        runs.setdefault((file.prefix, file.run), []).append(file)
+    _check_runs(dataset, listing, {run for _, run in runs})
+    found = []
+    for (prefix, run), members in runs.items():
+        if dataset.runs is not None and run not in dataset.runs:
+            note(f"run {run}: left out, not asked for")
+            continue
+        members = _of_streams(dataset, run, members, note)
+        if members:
+            place = _big_directory(listing.directory)
+            whose = experiment or of_files(prefix, place, tables)
+            writing = [file.path.name for file in listing.writing if (file.prefix, file.run) == (prefix, run)]
+            notes = tuple(f"{name} is still being written and was left out" for name in writing)
+            found.append(RunFiles(whose, run, tuple(members), mode, place, notes))
+    if not found:
+        raise NotFoundError(f"{dataset.text}: no run has a stream of {dataset.streams}")
+    return found
+
+
+def _big_directory(directory: Path) -> Path:
+    """Return the directory of the big files that belong to the files of `directory`."""
+    return directory.parent if directory.name == SMALL_DIRECTORY else directory
+
+
+def _list(directory: Path, mode: str, note: Note) -> tuple[str, Listing]:
+    """Return the mode, once decided, and the listing of the directory that has the files.
+
+    Big files are looked for in the directory itself, then in ``xtc`` below it, small ones in ``smalldata`` as well;
+    without a mode the small ones are taken where there are no big ones.
+    """
+    if not directory.is_dir():
+        near = [entry.name for entry in directory.parent.iterdir()] if directory.parent.is_dir() else []
+        hint = did_you_mean(directory.name, near, f"{directory.parent} {'has no data' if near else 'is not there'}")
+        raise NotFoundError(f"no directory {directory}", hint)
+    if mode == "idx" and not (directory / INDEX_DIRECTORY).is_dir():
+        note(f"{directory / INDEX_DIRECTORY}: not there, and not needed")
+    below = directory / "xtc"
+    places: list[tuple[Path, bool]] = []
+    if mode != "smd":
+        places += [(directory, False), (below, False)]
+    if mode in ("smd", ""):
+        places += [(place, True) for base in (directory, below) for place in (base / SMALL_DIRECTORY, base)]
+    listings = []
+    for place, small in places:
+        if not place.is_dir():
+            note(f"{place}: not there")
+            continue
+        listing = _list_one(place, small, note)
+        listings.append(listing)
+        if listing.files or listing.writing:
+            return mode or ("smd" if small else "xtc"), listing
+    if mode == "smd" and not any(listing.directory.name == SMALL_DIRECTORY for listing in listings):
+        raise NotFoundError(f"no small data: there is no directory {places[0][0]}", "leave smd out to read big files")
+    return mode or "xtc", listings[0]
+
+
+def _list_one(directory: Path, small: bool, note: Note) -> Listing:
+    try:
+        listing = Listing.of(directory, small=small)
+    except OSError as error:
+        raise NotFoundError(f"{directory} cannot be read: {error.strerror}") from error
+    note(
+        f"{directory}/*-r*-s*-c*{'.smd' * small}.xtc: {len(listing.files)} files; "
+        f"left out: {len(listing.writing)} being written, {listing.others} others"
+    )
+    return listing
+
+
+def _of_experiment(listing: Listing, experiment: Experiment | None, note: Note) -> list[XtcFile]:
+    """Return the files of an experiment: named by its number or its name; of a run that has both, by its number."""
+    if experiment is None:
+        return listing.files
+    name = experiment.name.lower()
+    wanted = {f"e{experiment.number}"} if experiment.number else set()
+    numbered = {file.prefix for file in listing.files if file.prefix[0] == "e" and is_number(file.prefix[1:])}
+    if not experiment.number and not any(file.prefix.lower() == name for file in listing.files) and len(numbered) == 1:
+        wanted = numbered
+        note(f"the number of {experiment} is in no table: files {next(iter(numbered))}-* are taken for its")
+    by_number = {file.run for file in listing.files if file.prefix in wanted}
+    files = []
+    for file in listing.files:
+        if file.prefix in wanted or (file.prefix.lower() == name and file.run not in by_number):
+            files.append(file)
+        elif file.prefix.lower() == name:
+            note(f"{file.path.name}: left out, the run has files named by number")
+    others = sorted({file.prefix for file in listing.files} - {file.prefix for file in files})
+    if others:
+        note(f"left out: files of {', '.join(others[:5])}, which are not of {experiment}")
+    return files
+
+
+def _check_runs(dataset: Dataset, listing: Listing, present: set[int]) -> None:
+    if dataset.experiment and dataset.directory is None and dataset.runs is None:
+        raise UsageError(f"{dataset.text}: no run is named", _runs_hint(present) or f"{listing.directory} has no runs")
+    lacking = [run for run in (dataset.runs.single if dataset.runs else ()) if run not in present]
+    anything = any(dataset.runs is None or run in dataset.runs for run in present)
+    if not lacking and anything:
+        return
+    writing = sorted({file.run for file in listing.writing if dataset.runs is None or file.run in dataset.runs})
+    prefixes = sorted({file.prefix for file in listing.files})
+    if writing:
+        hint = f"run {as_ranges(writing)} is still being written"
+    elif present:
+        near = sorted(present, key=lambda run: abs(run - (lacking or [0])[0]))[:3]
+        hint = _runs_hint(present) + (f"; the nearest are {', '.join(map(str, near))}" if len(present) > 3 else "")
+    elif prefixes:
+        hint = f"the files there are of {', '.join(prefixes[:5])}"
+    else:
+        hint = "there are no data files"
+    which = f"run {as_ranges(lacking)}" if lacking else f"run {dataset.runs}" if dataset.runs else "run"
+    raise NotFoundError(f"no {which} of {dataset.experiment or 'any experiment'} in {listing.directory}", hint)
+
+
+def _runs_hint(present: Iterable[int]) -> str:
+    runs = as_ranges(present)
+    return f"runs there: {runs if len(runs) < 60 else runs[:25] + ' ... ' + runs[-25:]}" if runs else ""
+
+
+def _of_streams(dataset: Dataset, run: int, files: list[XtcFile], note: Note) -> list[XtcFile]:
+    if dataset.streams is None:
+        return files
+    present = {file.stream for file in files}
+    lacking = [stream for stream in dataset.streams.single if stream not in present]
+    if lacking:
+        raise NotFoundError(
+            f"{dataset.text}: run {run} has no stream {as_ranges(lacking)}", f"streams there: {as_ranges(present)}"
+        )
+    out = as_ranges(stream for stream in present if stream not in dataset.streams)
+    note(f"run {run}: {f'streams {out} left out, not asked for' if out else 'all streams were asked for'}")
+    return [file for file in files if file.stream in dataset.streams]
+
+
+def _joined(first: RunFiles, second: RunFiles) -> RunFiles:
+    """Join what two parts of a data source say of the same run."""
+    if first.mode != second.mode:
+        raise UsageError(
+            f"run {first.run} of {first.experiment} is asked for as {first.mode} and as {second.mode}", "choose one"
+        )
+    files = {(file.stream, file.chunk): file for file in first.files}
+    for file in second.files:
+        known = files.setdefault((file.stream, file.chunk), file)
+        if known is not file and not known.path.samefile(file.path):
+            raise UsageError(
+                f"{known.path} and {file.path} are both stream {file.stream}, chunk {file.chunk} of run {file.run}",
+                "name one of them",
+            )
+    return replace(first, files=tuple(files.values()), notes=tuple(dict.fromkeys(first.notes + second.notes)))
+
+
+def _checked(run: RunFiles, note: Note) -> RunFiles:
+    files = tuple(sorted(run.files, key=lambda file: file.place))
+    gaps = tuple(f"stream {stream}: chunk {chunk} is missing" for stream, chunk in missing_chunks(files))
+    for line in gaps:
+        note(f"run {run.run}: {line}")
+    return replace(run, files=files, notes=(*run.notes, *gaps))
