@@ -1,1 +1,53 @@
-"""psanacli.xtc."""
+"""Bytes: headers, walking, types, sources, damage, EPICS records, compression, small data, writer."""
+
+import sys
+
+from psanacli.xtc.headers import (
+    CONTRIBUTION,
+    DATAGRAM,
+    KEY,
+    MAX_FIDUCIALS,
+    NO_FIDUCIAL,
+    ContributionFlag,
+    Damage,
+    DamageBit,
+    DatagramFlag,
+    Level,
+    Transition,
+    control,
+    fiducials,
+    service,
+    ticks,
+    vector,
+)
+from psanacli.xtc.walk import FileTable, Node, Patterns, Problem, ProblemKind, walk_buffer, walk_file, walk_tree
+
+if sys.byteorder != "little":
+    raise ImportError("psanacli works on little-endian machines only")
+
+__all__ = [
+    "CONTRIBUTION",
+    "DATAGRAM",
+    "KEY",
+    "MAX_FIDUCIALS",
+    "NO_FIDUCIAL",
+    "ContributionFlag",
+    "Damage",
+    "DamageBit",
+    "DatagramFlag",
+    "FileTable",
+    "Level",
+    "Node",
+    "Patterns",
+    "Problem",
+    "ProblemKind",
+    "Transition",
+    "control",
+    "fiducials",
+    "service",
+    "ticks",
+    "vector",
+    "walk_buffer",
+    "walk_file",
+    "walk_tree",
+]

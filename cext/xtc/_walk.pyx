@@ -1,0 +1,587 @@
+"""The walk over the headers of a file: one pass, without the interpreter, giving plain tables.
+
+Bytes are read by `pread` into one window that is used again and again.  Where headers stand close together the window
+grows to 256 kB, which stays in the cache of a core; where objects are large only the pages that hold headers are read.
+Every offset is compared with the end of its parent before it is used.
+"""
+
+import numpy as np
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+cdef extern from "unistd.h" nogil:
+    ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
+
+cdef enum:
+    HEADER = 40
+    XTC = 20
+    SMALL_WINDOW = 4096
+    LARGE_WINDOW = 262144
+    # When headers are further apart than this on average it is cheaper to hop than to read what is between them.
+    SPARSE = 4096
+    # Number of reads after which the interpreter is asked whether the user wants to stop.
+    PAUSE = 128
+    MAX_PROBLEMS = 100
+    LAST_TRANSITION = 12
+    ID_XTC = 1
+    ID_PROXY = 91
+    PROXY_PAYLOAD = 16
+    INCOMPLETE = 0x8000
+
+cdef enum:
+    # Bits of DatagramFlag (psanacli/xtc/headers.py).
+    EMPTY_CHILD = 1
+    SMALL_CHILD = 2
+    LARGE_CHILD = 4
+    LOOSE_BYTES = 8
+    NOT_A_CONTAINER = 16
+    BAD_PROXY = 32
+    NOT_ENTERED = 64
+
+cdef enum:
+    # Bits of ContributionFlag.
+    IS_PROXY = 1
+    IS_COMPRESSED = 2
+    IS_NOT_ENTERED = 4
+    IS_BAD_PROXY = 8
+
+cdef enum:
+    # Problems that end a walk; those of a single datagram have the bit of their DatagramFlag.
+    TRUNCATED_HEADER = 1 << 16
+    TRUNCATED_DATAGRAM = 2 << 16
+    BAD_EXTENT = 3 << 16
+    BAD_TRANSITION = 4 << 16
+    UNREADABLE = 5 << 16
+
+cdef uint32_t COMPRESSED_BIT = 0x80000000
+cdef size_t MAX_ROWS = 0x7FFFFFFF
+
+cdef enum Outcome:
+    ENDED
+    PAUSED
+    NO_MEMORY
+
+
+cdef struct Datagram:
+    uint64_t offset
+    uint32_t extent
+    uint32_t seconds
+    uint32_t nanoseconds
+    uint32_t stamp_low
+    uint32_t stamp_high
+    uint32_t env
+    uint32_t damage
+    uint32_t pattern
+    uint16_t file
+    uint16_t flags
+    uint32_t reserved
+
+
+cdef struct Contribution:
+    uint32_t offset
+    uint32_t extent
+    uint32_t key
+    uint32_t damage
+    uint32_t flags
+
+
+cdef struct Key:
+    uint32_t log
+    uint32_t phy
+    uint32_t type
+
+
+cdef struct Trouble:
+    uint64_t offset
+    uint64_t datagram
+    uint64_t found
+    uint64_t limit
+    uint32_t kind
+    uint32_t reserved
+
+
+TROUBLE = np.dtype(
+    {
+        "names": ["offset", "datagram", "found", "limit", "kind"],
+        "formats": ["<u8", "<u8", "<u8", "<u8", "<u4"],
+        "itemsize": sizeof(Trouble),
+    }
+)
+
+
+cdef struct Column:
+    # A growing array; `room` and `count` are numbers of elements.
+    uint8_t *data
+    size_t count
+    size_t room
+    size_t width
+
+
+cdef struct Slots:
+    # Open addressing; a slot holds 1 + the number of a row, or 0.
+    uint32_t *slot
+    size_t mask
+
+
+cdef struct Window:
+    int fd
+    const uint8_t *data
+    uint8_t *own
+    uint64_t base
+    uint64_t length
+    size_t want
+    uint64_t first
+    uint64_t accesses
+    uint64_t reads
+    int error
+
+
+cdef struct Walk:
+    Window window
+    uint64_t position
+    uint64_t stop
+    uint64_t size
+    Column datagrams
+    Column contributions
+    Column starts
+    Column hashes
+    Column keys
+    Column key_hashes
+    Column ends
+    Column troubles
+    uint64_t trouble_count
+    Slots pattern_slots
+    Slots key_slots
+    uint32_t last_pattern
+
+
+cdef inline uint32_t word(const uint8_t *p) noexcept nogil:
+    cdef uint32_t value
+    memcpy(&value, p, 4)
+    return value
+
+
+cdef int widen(Column *column, size_t count) noexcept nogil:
+    """Make room for `count` elements in all; 0 when there is no memory."""
+    cdef size_t room
+    cdef void *data
+    if count <= column.room:
+        return 1
+    room = column.room * 2 if column.room else 64
+    if room < count:
+        room = count
+    if room > (<size_t>-1) // 2 // column.width:
+        return 0
+    data = realloc(column.data, room * column.width)
+    if data == NULL:
+        return 0
+    column.data = <uint8_t *>data
+    column.room = room
+    return 1
+
+
+cdef int enlarge(Slots *slots, Column *hashes) noexcept nogil:
+    """Double the slots, and put all rows in again; 0 when there is no memory."""
+    cdef size_t mask = slots.mask * 2 + 1 if slots.slot != NULL else 63
+    cdef uint32_t *slot = <uint32_t *>calloc(mask + 1, sizeof(uint32_t))
+    cdef size_t row, at
+    if slot == NULL:
+        return 0
+    for row in range(hashes.count):
+        at = (<uint64_t *>hashes.data)[row] & mask
+        while slot[at]:
+            at = (at + 1) & mask
+        slot[at] = <uint32_t>(row + 1)
+    free(slots.slot)
+    slots.slot = slot
+    slots.mask = mask
+    return 1
+
+
+cdef inline uint64_t mix(uint64_t value) noexcept nogil:
+    value ^= value >> 32
+    value *= <uint64_t>0xD6E8FEB86659FD93
+    value ^= value >> 32
+    return value
+
+
+cdef const uint8_t *refill(Window *window, uint64_t offset, size_t count) noexcept nogil:
+    """Read on, so that `count` bytes at `offset` are in the window; NULL when the file has not got them."""
+    cdef ssize_t got
+    cdef uint64_t length = 0
+    if window.own == NULL:
+        return NULL
+    if window.accesses and offset > window.first and (offset - window.first) // window.accesses > SPARSE:
+        window.want = SMALL_WINDOW
+    elif window.want < LARGE_WINDOW:
+        window.want *= 2
+    window.base = offset
+    window.length = 0
+    window.first = offset
+    window.accesses = 0
+    window.reads += 1
+    while length < count:
+        got = pread(window.fd, window.own + length, window.want - length, <int64_t>(offset + length))
+        if got < 0:
+            if errno == EINTR:
+                continue
+            window.error = errno
+            return NULL
+        if got == 0:
+            return NULL
+        length += <uint64_t>got
+    window.length = length
+    return window.own
+
+
+cdef inline const uint8_t *reach(Window *window, uint64_t offset, size_t count) noexcept nogil:
+    window.accesses += 1
+    if offset >= window.base and offset + count <= window.base + window.length:
+        return window.data + (offset - window.base)
+    return refill(window, offset, count)
+
+
+cdef int report(
+    Walk *walk, uint32_t kind, uint64_t offset, uint64_t found, uint64_t limit
+) noexcept nogil:
+    """Note a problem; the one that ends the walk is kept even if there were too many before."""
+    cdef Trouble *trouble
+    walk.trouble_count += 1
+    if walk.troubles.count >= MAX_PROBLEMS and kind < TRUNCATED_HEADER:
+        return 1
+    if not widen(&walk.troubles, walk.troubles.count + 1):
+        return 0
+    trouble = <Trouble *>walk.troubles.data + walk.troubles.count
+    walk.troubles.count += 1
+    trouble.offset = offset
+    trouble.datagram = walk.position
+    trouble.found = found
+    trouble.limit = limit
+    trouble.kind = kind
+    trouble.reserved = 0
+    return 1
+
+
+cdef int find_key(Walk *walk, const Key *key, uint32_t *row) noexcept nogil:
+    """Find or enter a key; 0 when there is no memory."""
+    cdef size_t at, count = walk.keys.count
+    cdef Key *keys
+    cdef uint64_t code = mix(mix(mix(key.log) + key.phy) + key.type)
+    if 2 * (count + 1) > walk.key_slots.mask and not enlarge(&walk.key_slots, &walk.key_hashes):
+        return 0
+    keys = <Key *>walk.keys.data
+    at = code & walk.key_slots.mask
+    while walk.key_slots.slot[at]:
+        row[0] = walk.key_slots.slot[at] - 1
+        if memcmp(keys + row[0], key, sizeof(Key)) == 0:
+            return 1
+        at = (at + 1) & walk.key_slots.mask
+    if count >= MAX_ROWS or not widen(&walk.keys, count + 1) or not widen(&walk.key_hashes, count + 1):
+        return 0
+    (<Key *>walk.keys.data)[count] = key[0]
+    (<uint64_t *>walk.key_hashes.data)[count] = code
+    walk.keys.count = walk.key_hashes.count = count + 1
+    walk.key_slots.slot[at] = <uint32_t>(count + 1)
+    row[0] = <uint32_t>count
+    return 1
+
+
+cdef int find_pattern(Walk *walk, size_t fresh, uint32_t *row) noexcept nogil:
+    """Find the pattern of the `fresh` contributions behind the known ones, or enter it; 0 when there is no memory."""
+    cdef size_t at, i, begin, count = walk.hashes.count, known = walk.contributions.count
+    cdef const Contribution *contributions = <Contribution *>walk.contributions.data
+    cdef const uint64_t *starts = <uint64_t *>walk.starts.data
+    cdef const Contribution *c
+    cdef uint64_t code = fresh
+    for i in range(fresh):
+        c = contributions + known + i
+        code = mix(code + (<uint64_t>c.offset << 32 | c.extent))
+        code = mix(code + (<uint64_t>c.key << 32 | c.damage))
+        code = mix(code + c.flags)
+    if 2 * (count + 1) > walk.pattern_slots.mask and not enlarge(&walk.pattern_slots, &walk.hashes):
+        return 0
+    at = code & walk.pattern_slots.mask
+    while walk.pattern_slots.slot[at]:
+        row[0] = walk.pattern_slots.slot[at] - 1
+        begin = starts[row[0]]
+        if (
+            (<uint64_t *>walk.hashes.data)[row[0]] == code
+            and starts[row[0] + 1] - begin == fresh
+            and (fresh == 0 or memcmp(contributions + begin, contributions + known, fresh * sizeof(Contribution)) == 0)
+        ):
+            return 1
+        at = (at + 1) & walk.pattern_slots.mask
+    if count >= MAX_ROWS or not widen(&walk.hashes, count + 1) or not widen(&walk.starts, count + 2):
+        return 0
+    (<uint64_t *>walk.hashes.data)[count] = code
+    walk.hashes.count = count + 1
+    walk.contributions.count = known + fresh
+    (<uint64_t *>walk.starts.data)[count + 1] = known + fresh
+    walk.starts.count = count + 2
+    walk.pattern_slots.slot[at] = <uint32_t>(count + 1)
+    row[0] = <uint32_t>count
+    return 1
+
+
+cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagram) noexcept nogil:
+    """List what the payload of one datagram holds; 0 when there is no memory, -1 when the file cannot be read.
+
+    The new contributions are written behind those of the known patterns, and stay there only if the pattern is new.  As
+    long as they agree with the pattern of the datagram before, no table has to be searched.
+    """
+    cdef uint64_t at = begin, limit = end, rest
+    cdef size_t depth = 0, fresh = 0, same = 0, known = walk.contributions.count
+    cdef size_t like = 0, like_count = 0
+    cdef uint32_t extent, kind, stands_for
+    cdef const uint8_t *p
+    cdef Contribution *c
+    cdef const Contribution *before
+    cdef const Key *known_key
+    cdef Key key
+    if walk.hashes.count:
+        like = (<uint64_t *>walk.starts.data)[walk.last_pattern]
+        like_count = (<uint64_t *>walk.starts.data)[walk.last_pattern + 1] - like
+    while True:
+        if at == limit:
+            if depth == 0:
+                break
+            depth -= 1
+            limit = (<uint64_t *>walk.ends.data)[depth]
+            continue
+        rest = limit - at
+        kind = 0
+        extent = 0
+        if rest < XTC:
+            kind = LOOSE_BYTES
+        else:
+            p = reach(&walk.window, at, XTC)
+            if p == NULL:
+                return -1
+            extent = word(p + 16)
+            if extent == 0:
+                kind = EMPTY_CHILD
+            elif extent < XTC:
+                kind = SMALL_CHILD
+            elif extent > rest:
+                kind = LARGE_CHILD
+        if kind:
+            datagram.flags |= kind
+            if not report(walk, kind, at, extent, rest):
+                return 0
+            at = limit
+            continue
+        key.log = word(p + 4)
+        key.phy = word(p + 8)
+        key.type = word(p + 12)
+        if (key.type & 0xFFFF) == ID_XTC and not word(p) & INCOMPLETE:
+            if not widen(&walk.ends, depth + 1):
+                return 0
+            (<uint64_t *>walk.ends.data)[depth] = limit
+            depth += 1
+            limit = at + extent
+            at += XTC
+            continue
+        if not widen(&walk.contributions, known + fresh + 1):
+            return 0
+        c = <Contribution *>walk.contributions.data + known + fresh
+        c.offset = <uint32_t>(at - datagram.offset)
+        c.extent = extent
+        c.damage = word(p)
+        c.flags = 0
+        if (key.type & 0xFFFF) == ID_XTC:
+            c.flags = IS_NOT_ENTERED
+        elif (key.type & 0xFFFF) == ID_PROXY:
+            c.flags = IS_BAD_PROXY
+            if extent >= XTC + PROXY_PAYLOAD:
+                p = reach(&walk.window, at, XTC + PROXY_PAYLOAD)
+                if p == NULL:
+                    return -1
+                stands_for = word(p + 28) & 0xFFFF
+                if word(p + 32) >= XTC and not word(p + 24) >> 31 and stands_for != ID_XTC and stands_for != ID_PROXY:
+                    key.type = word(p + 28)
+                    c.extent = word(p + 32)
+                    c.flags = IS_PROXY
+            if c.flags == IS_BAD_PROXY:
+                datagram.flags |= BAD_PROXY
+                if not report(walk, BAD_PROXY, at, extent, rest):
+                    return 0
+        if key.type & COMPRESSED_BIT:
+            c.flags |= IS_COMPRESSED
+            key.type &= ~COMPRESSED_BIT
+        before = NULL
+        if fresh < like_count:
+            before = <Contribution *>walk.contributions.data + like + fresh
+            known_key = <Key *>walk.keys.data + before.key
+            if known_key.log != key.log or known_key.phy != key.phy or known_key.type != key.type:
+                before = NULL
+        if before != NULL:
+            c.key = before.key
+            if same == fresh and memcmp(before, c, sizeof(Contribution)) == 0:
+                same += 1
+        elif not find_key(walk, &key, &c.key):
+            return 0
+        fresh += 1
+        at += extent
+    if walk.hashes.count and same == fresh and fresh == like_count:
+        datagram.pattern = walk.last_pattern
+        return 1
+    if not find_pattern(walk, fresh, &datagram.pattern):
+        return 0
+    walk.last_pattern = datagram.pattern
+    return 1
+
+
+cdef Outcome unreadable(Walk *walk, uint64_t offset) noexcept nogil:
+    """End at a place that cannot be read, though the size of the file says that it is there."""
+    report(walk, UNREADABLE, offset, <uint64_t>walk.window.error, walk.size)
+    return ENDED
+
+
+cdef Outcome run(Walk *walk) noexcept nogil:
+    """Walk until the end, a problem that ends the file, or the next pause."""
+    cdef const uint8_t *p
+    cdef Datagram *row
+    cdef uint64_t at, rest, reads = walk.window.reads
+    cdef uint32_t extent, transition
+    cdef int done
+    while walk.position < walk.stop:
+        if walk.window.reads - reads > PAUSE:
+            return PAUSED
+        at = walk.position
+        rest = walk.size - at
+        if rest < HEADER:
+            return ENDED if report(walk, TRUNCATED_HEADER, at, rest, HEADER) else NO_MEMORY
+        p = reach(&walk.window, at, HEADER)
+        if p == NULL:
+            return unreadable(walk, at)
+        extent = word(p + 36)
+        transition = word(p + 8) >> 24 & 0xF
+        if extent < XTC:
+            return ENDED if report(walk, BAD_EXTENT, at, extent, XTC) else NO_MEMORY
+        if transition > LAST_TRANSITION:
+            return ENDED if report(walk, BAD_TRANSITION, at, transition, LAST_TRANSITION) else NO_MEMORY
+        if <uint64_t>extent + XTC > rest:
+            return ENDED if report(walk, TRUNCATED_DATAGRAM, at, <uint64_t>extent + XTC, rest) else NO_MEMORY
+        if not widen(&walk.datagrams, walk.datagrams.count + 1):
+            return NO_MEMORY
+        row = <Datagram *>walk.datagrams.data + walk.datagrams.count
+        row.offset = at
+        row.extent = extent
+        row.nanoseconds = word(p)
+        row.seconds = word(p + 4)
+        row.stamp_low = word(p + 8)
+        row.stamp_high = word(p + 12)
+        row.env = word(p + 16)
+        row.damage = word(p + 20)
+        row.file = 0
+        row.flags = 0
+        row.reserved = 0
+        at += HEADER
+        rest = walk.position + XTC + extent
+        if row.damage & INCOMPLETE:
+            row.flags |= NOT_ENTERED
+            at = rest
+        elif (word(p + 32) & 0xFFFF) != ID_XTC:
+            row.flags |= NOT_A_CONTAINER
+            if not report(walk, NOT_A_CONTAINER, walk.position, word(p + 32), ID_XTC):
+                return NO_MEMORY
+            at = rest
+        done = look_inside(walk, at, rest, row)
+        if done == 0:
+            return NO_MEMORY
+        if done < 0:
+            return unreadable(walk, walk.position)
+        walk.datagrams.count += 1
+        walk.position = rest
+    return ENDED
+
+
+cdef object taken(const Column *column, object dtype):
+    """Copy a column into an array."""
+    cdef uint8_t[::1] view
+    array = np.empty(column.count, dtype)
+    if array.itemsize != column.width:
+        raise AssertionError(f"rows of {dtype} are not {column.width} bytes long")
+    if column.count:
+        view = array.view(np.uint8)
+        memcpy(&view[0], column.data, column.count * column.width)
+    return array
+
+
+cdef object walk_all(Walk *walk, dtypes):
+    cdef Outcome outcome = PAUSED
+    walk.datagrams.width = sizeof(Datagram)
+    walk.contributions.width = sizeof(Contribution)
+    walk.starts.width = walk.hashes.width = walk.key_hashes.width = walk.ends.width = sizeof(uint64_t)
+    walk.keys.width = sizeof(Key)
+    walk.troubles.width = sizeof(Trouble)
+    try:
+        if not widen(&walk.starts, 1):
+            raise MemoryError
+        (<uint64_t *>walk.starts.data)[0] = 0
+        walk.starts.count = 1
+        while outcome == PAUSED:
+            with nogil:
+                outcome = run(walk)
+            PyErr_CheckSignals()
+        if outcome == NO_MEMORY:
+            raise MemoryError("no memory for the table of datagrams")
+        datagram, contribution, key = dtypes
+        return (
+            taken(&walk.datagrams, datagram),
+            taken(&walk.starts, np.dtype("<i8")),
+            taken(&walk.contributions, contribution),
+            taken(&walk.keys, key),
+            walk.position,
+            taken(&walk.troubles, TROUBLE),
+            walk.trouble_count,
+        )
+    finally:
+        free(walk.datagrams.data)
+        free(walk.contributions.data)
+        free(walk.starts.data)
+        free(walk.hashes.data)
+        free(walk.keys.data)
+        free(walk.key_hashes.data)
+        free(walk.ends.data)
+        free(walk.troubles.data)
+        free(walk.pattern_slots.slot)
+        free(walk.key_slots.slot)
+
+
+def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size, dtypes):
+    """Walk an open file of `size` bytes over the datagrams that begin at `start` or later, before `stop`.
+
+    `dtypes` are those of datagram, contribution and key rows.  Returns the arrays of datagrams, pattern starts,
+    contributions and keys, the offset after the last whole datagram, the array of problems, and their true number.
+    """
+    cdef Walk walk
+    memset(&walk, 0, sizeof(Walk))
+    walk.position = start
+    walk.stop = stop
+    walk.size = size
+    walk.window.fd = descriptor
+    walk.window.want = SMALL_WINDOW
+    walk.window.own = <uint8_t *>malloc(LARGE_WINDOW)
+    if walk.window.own == NULL:
+        raise MemoryError
+    walk.window.data = walk.window.own
+    try:
+        return walk_all(&walk, dtypes)
+    finally:
+        free(walk.window.own)
+
+
+def walk_memory(const uint8_t[::1] buffer, dtypes):
+    """Walk the datagrams in a buffer; returns the same as `walk_descriptor`."""
+    cdef Walk walk
+    memset(&walk, 0, sizeof(Walk))
+    walk.size = walk.stop = walk.window.length = buffer.shape[0]
+    walk.window.fd = -1
+    if walk.size:
+        walk.window.data = &buffer[0]
+    return walk_all(&walk, dtypes)

@@ -1,0 +1,14 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.xtc.headers import Buffer
+
+_Dtypes = tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]
+_Tables = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[Any], int, NDArray[Any], int]
+
+TROUBLE: np.dtype[Any]
+
+def walk_descriptor(descriptor: int, start: int, stop: int, size: int, dtypes: _Dtypes) -> _Tables: ...
+def walk_memory(buffer: Buffer, dtypes: _Dtypes) -> _Tables: ...
