@@ -1,6 +1,6 @@
 """The fixed words of the format: transitions, levels, damage, and the tables that a walk gives.
 
-A datagram has a header of 40 bytes (clock, stamp, env, then the outermost Xtc header); every Xtc has a header of 20 bytes
+A datagram has a header of 40 bytes (clock, stamp, env, then the outermost Xtc header); every Xtc has one of 20 bytes
 (damage, source log and phy, type word, extent).  All words are little-endian unsigned 32-bit integers.
 """
 
@@ -174,26 +174,36 @@ Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 """What can be read from: contiguous bytes."""
 
 
+def _low(datagrams: Rows) -> NDArray[np.uint32]:
+    words: NDArray[np.uint32] = datagrams["stamp_low"]
+    return words
+
+
+def _high(datagrams: Rows) -> NDArray[np.uint32]:
+    words: NDArray[np.uint32] = datagrams["stamp_high"]
+    return words
+
+
 def service(datagrams: Rows) -> NDArray[np.uint32]:
     """Return the transition number of each row of a datagram table, uint32."""
-    return datagrams["stamp_low"] >> 24 & 0xF  # type: ignore[no-any-return]
+    return _low(datagrams) >> np.uint32(24) & np.uint32(0xF)
 
 
 def control(datagrams: Rows) -> NDArray[np.uint32]:
     """Return the control byte of each row (transition number, sequence type, extended flag), uint32."""
-    return datagrams["stamp_low"] >> 24  # type: ignore[no-any-return]
+    return _low(datagrams) >> np.uint32(24)
 
 
 def ticks(datagrams: Rows) -> NDArray[np.uint32]:
     """Return the ticks (119 MHz counter within the fiducial) of each row, uint32."""
-    return datagrams["stamp_low"] & 0xFFFFFF  # type: ignore[no-any-return]
+    return _low(datagrams) & np.uint32(0xFFFFFF)
 
 
 def fiducials(datagrams: Rows) -> NDArray[np.uint32]:
     """Return the fiducials (360 Hz pulse counter) of each row, uint32."""
-    return datagrams["stamp_high"] & 0x1FFFF  # type: ignore[no-any-return]
+    return _high(datagrams) & np.uint32(0x1FFFF)
 
 
 def vector(datagrams: Rows) -> NDArray[np.uint32]:
     """Return the vector (15-bit count of events since configure) of each row, uint32."""
-    return datagrams["stamp_high"] >> 17  # type: ignore[no-any-return]
+    return _high(datagrams) >> np.uint32(17)

@@ -1,7 +1,7 @@
 """Walking: from the bytes of a file to its table of datagrams, or to the tree of one datagram.
 
-`walk_file` reads the headers of a whole file natively, in one pass, and gives a `FileTable`.  What contradicts the format
-becomes a `Problem`, never an exception: all whole datagrams before it are in the table.
+`walk_file` reads the headers of a whole file natively, in one pass, and gives a `FileTable`.  What contradicts the
+format becomes a `Problem`, never an exception: all whole datagrams before it are in the table.
 """
 
 from __future__ import annotations
@@ -216,7 +216,8 @@ def _problem(offset: int, datagram: int, found: int, limit: int, number: int) ->
         case ProblemKind.BAD_TRANSITION:
             text = f"a datagram has the transition number {found}, but {limit} is the last: this is no datagram header"
         case ProblemKind.UNREADABLE:
-            text = f"cannot be read: {os.strerror(found) if found else f'the file had {limit} bytes when it was opened'}"
+            reason = os.strerror(found) if found else f"the file had {limit} bytes when it was opened"
+            text = f"cannot be read: {reason}"
         case ProblemKind.NOT_A_CONTAINER:
             text = f"a datagram has the type word {found:#010x}, which is not a container"
         case ProblemKind.BAD_PROXY:
@@ -224,7 +225,9 @@ def _problem(offset: int, datagram: int, found: int, limit: int, number: int) ->
         case ProblemKind.LOOSE_BYTES:
             text = f"{limit} bytes at the end of a container are no header; in the datagram at {datagram}"
         case ProblemKind.LARGE_CHILD:
-            text = f"extent {found} reaches beyond the parent, where {limit} bytes are left; in the datagram at {datagram}"
+            text = (
+                f"extent {found} reaches beyond its parent, {limit} bytes are left there; in the datagram at {datagram}"
+            )
         case _:
             text = f"extent {found} is less than a header of {XTC_HEADER} bytes; in the datagram at {datagram}"
     return Problem(offset, kind, text)
