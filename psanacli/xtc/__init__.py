@@ -20,6 +20,7 @@ from psanacli.xtc.headers import (
     ticks,
     vector,
 )
+from psanacli.xtc.sources import NO_SOURCE, Segment, Source, SourceMatch
 from psanacli.xtc.walk import FileTable, Node, Patterns, Problem, ProblemKind, walk_buffer, walk_file, walk_tree
 
 if sys.byteorder != "little":
@@ -31,6 +32,7 @@ __all__ = [
     "KEY",
     "MAX_FIDUCIALS",
     "NO_FIDUCIAL",
+    "NO_SOURCE",
     "ContributionFlag",
     "Damage",
     "DamageBit",
@@ -41,6 +43,9 @@ __all__ = [
     "Patterns",
     "Problem",
     "ProblemKind",
+    "Segment",
+    "Source",
+    "SourceMatch",
     "Transition",
     "control",
     "fiducials",
