@@ -1,0 +1,196 @@
+"""The command `psana`: finds the verb, and turns errors into messages and exit codes.
+
+Nothing here imports numpy or a room: `psana --help` shows the static table `VERBS`, and a verb's module is loaded
+when the verb is called.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from psanacli import parallel
+from psanacli.commands import console
+from psanacli.errors import EXIT_BUG, EXIT_INTERRUPTED, PsanaError, did_you_mean
+from psanacli.version import __version__
+
+EXIT_TERMINATED = 143
+#: Failures of the system that no verb has named: 3 for what cannot be opened, 4 for what cannot be read to its end,
+#: 5 for what only writing can meet.
+_EXIT_CODES = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP), 3),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), 4),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG), 5),
+}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    help: str
+    parallel: bool = False  # does it know what to do with several ranks?
+
+
+#: The verbs in the order of the work.
+VERBS = {
+    "demo": _Entry("Make a sample experiment, and show what can be done with it.", parallel=True),
+    "info": _Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
+    "dump": _Entry("Print every datagram of XTC files and everything in it."),
+    "translate": _Entry("Translate runs to HDF5 files.", parallel=True),
+}
+
+
+class Verbs(click.Group):
+    """A group whose members are loaded only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the module of a verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"psanacli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that `args` begin with; a miss names the nearest."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+            hint = did_you_mean(name, VERBS, f"the verbs are {', '.join(VERBS)}")
+            raise click.UsageError(f"there is no verb {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs with their help, without loading them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, entry.help) for name, entry in VERBS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        """Complete a verb without loading it."""
+        from click.shell_completion import CompletionItem
+
+        items = [CompletionItem(name, help=entry.help) for name, entry in VERBS.items() if name.startswith(incomplete)]
+        return items or click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="VERB ...",
+    options_metavar="[-h] [--version]",
+    epilog="Try `psana demo` first. `psana VERB --help` has examples of every verb.",
+)
+@click.version_option(__version__, prog_name="psana", message="%(prog)s %(version)s")
+def psana() -> None:
+    """Read the data of LCLS-I, and turn it into what people work with."""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and end it."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run a command line; return its exit code.
+
+    Under an MPI launcher all ranks come here.  A verb that is not parallel runs in rank 0 alone; of a parallel one
+    all ranks run, rank 0 prints, and whoever fails ends them all.
+
+    Parameters
+    ----------
+    args : sequence of str
+        The words after ``psana``.
+    """
+    complete = os.environ.get("_PSANA_COMPLETE")
+    if complete:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(psana, {}, "psana", "_PSANA_COMPLETE", complete)
+    with_others = any(VERBS[word].parallel for word in args[:1] if word in VERBS)
+    rank = parallel.launched().rank
+    if rank and not with_others:
+        return 0
+    signal.signal(signal.SIGTERM, _terminate)
+    context: click.Context | None = None
+    with parallel.one_voice():
+        try:
+            if with_others:
+                parallel.join()
+            context = psana.make_context("psana", list(args))
+            with context:
+                _invoke(context)
+            return 0
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except click.ClickException as error:  # every rank sees the same words
+            if not rank:
+                error.show()
+            return 2
+        except BaseException as error:
+            parallel.leave_word_to_root()
+            code = _answer(error, verbose=context is not None and console.VERBOSE in context.meta)
+            parallel.end_all(code)
+            return code
+
+
+def _invoke(context: click.Context) -> None:
+    """Run the verb; a reader that closes the pipe has seen enough, and is no error."""
+    try:
+        psana.invoke(context)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE or isinstance(error, PsanaError):
+            raise
+        # What is still buffered must not fail again when Python closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(error: BaseException, verbose: bool) -> int:
+    """Say what went wrong; return the exit code."""
+    debug = verbose or bool(os.environ.get("PSANA_DEBUG"))
+    if isinstance(error, _Terminated):
+        console.error("terminated")
+        return EXIT_TERMINATED
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        console.error("interrupted")
+        return EXIT_INTERRUPTED
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, PsanaError):
+        console.error(error.message, error.hint)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in _EXIT_CODES:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        console.error(f"{where}{error.strerror}")
+        return _EXIT_CODES[error.errno]
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    console.error(
+        f"a bug in psana: {type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})",
+        f"please report it with the command line and the traceback{'' if debug else ' (PSANA_DEBUG=1 shows it)'}",
+    )
+    for remark in getattr(error, "__notes__", []) if not debug else []:
+        console.note(remark)
+    return EXIT_BUG
+
+
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM), as batch systems do when the time is up."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
