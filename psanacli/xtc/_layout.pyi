@@ -1,0 +1,19 @@
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes: TypeAlias = NDArray[np.uint8] | bytes | memoryview
+Places: TypeAlias = NDArray[np.int64]
+
+class Program:
+    steps: int
+    dimensions: int
+    def __init__(self, code: Sequence[int], block: int) -> None: ...
+    def place(self, data: Bytes, start: int, limit: int) -> tuple[int, ...]: ...
+    def locate(self, data: Bytes, starts: Places, limits: Places) -> tuple[Places, Places, Places]: ...
+    def elements(self, data: Bytes, places: Places, counts: Places, limits: Places) -> Places: ...
+
+def gather(data: Bytes, places: Places, size: int, out: NDArray[Any]) -> None: ...
+def gather_ragged(data: Bytes, places: Places, sizes: Places, out: NDArray[Any]) -> None: ...

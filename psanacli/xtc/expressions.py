@@ -1,0 +1,473 @@
+"""Expressions of the catalogue: a small part of Python, evaluated in the scope of one object.
+
+Three readings of the same text:
+
+- `compile_value`: for one object, in Python integers of any size and double precision;
+- `compile_columns`: for arrays of objects at once (64-bit integers that wrap), where the expression allows it;
+- `fold`: for dimensions, with everything known (numbers, the configuration object) put in; what remains depends on stored
+  integers only, and `postfix` makes it a program for the native core.
+
+A name is an argument or a loop variable, else ``config`` (the configuration object), else a member of the object, else a
+function.  ``/`` divides in floating point (by zero: inf or nan), ``//`` in integers; ``empty`` is "no array", None here.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from psanacli.errors import DataError, NotFoundError
+from psanacli.xtc.catalogue import Bits, Field, Method, XtcType, named
+
+if TYPE_CHECKING:
+    from psanacli.xtc.record import Record
+
+Tree = int | tuple[Any, ...]
+"""A folded expression: a number, or ``(operation, operands...)``."""
+
+
+@cache
+def parse(text: str) -> ast.expr:
+    """Return the syntax tree of an expression."""
+    return ast.parse(text, mode="eval").body
+
+
+# ---- conversions -------------------------------------------------------------------------------------------------------
+
+
+def convert(value: Any, kind: str) -> Any:
+    """Return a number as the type `kind` holds it: integers wrap, ``f4`` rounds."""
+    if kind[0] == "f":
+        return float(value) if kind == "f8" else _single(value)
+    bits = 8 * int(kind[1])
+    value = int(value) & (1 << bits) - 1
+    return value - (1 << bits) if kind[0] == "i" and value >> bits - 1 else value
+
+
+def _single(value: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def convert_array(values: Any, kind: str) -> np.ndarray[Any, Any]:
+    """Return `values` as an array of type `kind`, integers wrapped."""
+    array = np.asarray(values)
+    if kind[0] != "f" and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    with np.errstate(over="ignore"):
+        return array.astype("<" + kind, copy=False)
+
+
+# ---- one object ----------------------------------------------------------------------------------------------------------
+
+
+def _divide(a: float, b: float) -> float:
+    if b:
+        return a / b
+    return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def _item(array: Any, index: Any) -> Any:
+    if isinstance(index, int) and not -len(array) <= index < len(array):
+        raise DataError(f"index {index} is outside of the {len(array)} stored")
+    value = array[index]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _view(array: np.ndarray[Any, Any], kind: str, offset: int, *shape: int) -> np.ndarray[Any, Any]:
+    dtype = np.dtype("<" + kind)
+    needed = offset + math.prod(shape) * dtype.itemsize
+    if min((offset, *shape)) < 0 or needed > array.nbytes:
+        raise DataError(f"an array of shape {shape} needs {needed} bytes, {array.nbytes} are stored")
+    return np.ndarray(shape, dtype, array.reshape(-1).view(np.uint8)[offset:]) if needed > offset else np.zeros(shape, dtype)
+
+
+def _polyval(coefficients: Any, x: Any) -> Any:
+    result: Any = 0.0
+    for coefficient in reversed(list(coefficients)):
+        result = float(coefficient) + x * result
+    return result
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "popcount": int.bit_count,
+    "sum": sum,
+    "any": any,
+    "min": min,
+    "range": range,
+    "cumsum": np.cumsum,
+    "polyval": _polyval,
+    "view": _view,
+    "f32": _single,
+    "f64": float,
+    **{f"{kind}{bits}": (lambda x, k=f"{kind}{bits // 8}": convert(x, k)) for kind in "iu" for bits in (8, 16, 32, 64)},
+}
+
+
+class _Resolver(ast.NodeTransformer):
+    """Turns names into attributes of the object ``r``; refuses what is not part of the language."""
+
+    def __init__(self, xtc_type: XtcType, local: set[str]) -> None:
+        self.xtc_type = xtc_type
+        self.local = local
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.local:
+            return node
+        if node.id == "config":
+            return _attribute("r", "_config_")
+        if node.id in self.xtc_type.members:
+            return _attribute("r", node.id)
+        if node.id == "empty":
+            return ast.Constant(None)
+        return ast.Name("_" + node.id, ast.Load())
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        names = {generator.target.id for generator in node.generators if isinstance(generator.target, ast.Name)}
+        self.local |= names
+        node = ast.ListComp(
+            self.visit(node.elt),
+            [ast.comprehension(g.target, self.visit(g.iter), [], 0) for g in node.generators],
+        )
+        self.local -= names
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.right)
+        return _call("_divide", left, right) if isinstance(node.op, ast.Div) else ast.BinOp(left, node.op, right)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if isinstance(node.slice, ast.Slice):
+            return ast.Subscript(self.visit(node.value), self.visit(node.slice), ast.Load())
+        return _call("_item", self.visit(node.value), self.visit(node.slice))
+
+
+def _attribute(owner: str, name: str) -> ast.expr:
+    return ast.Attribute(ast.Name(owner, ast.Load()), name, ast.Load())
+
+
+def _call(function: str, *arguments: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name(function, ast.Load()), list(arguments), [])
+
+
+def _function(body: ast.expr, arguments: tuple[str, ...], scope: dict[str, Any]) -> Callable[..., Any]:
+    parameters = ast.arguments([], [ast.arg(name) for name in ("r", *arguments)], None, [], [], None, [])
+    tree = ast.fix_missing_locations(ast.Expression(ast.Lambda(parameters, body)))
+    function: Callable[..., Any] = eval(compile(tree, "<catalogue>", "eval"), {"__builtins__": {}, **scope})
+    return function
+
+
+_VALUE_SCOPE = {"_divide": _divide, "_item": _item, **{"_" + name: call for name, call in _FUNCTIONS.items()}}
+
+
+def compile_value(text: str, xtc_type: XtcType, *arguments: str) -> Callable[..., Any]:
+    """Return a function of a record (and the arguments) with the value of the expression."""
+    body = _Resolver(xtc_type, set(arguments)).visit(ast.parse(text, mode="eval").body)
+    return _function(body, arguments, _VALUE_SCOPE)
+
+
+# ---- many objects --------------------------------------------------------------------------------------------------------
+
+
+def _same_sign(a: Any, b: Any) -> tuple[Any, Any]:
+    """Bring two operands to one integer type: with one unsigned 64-bit array both become that."""
+    kinds = {np.asarray(x).dtype for x in (a, b) if isinstance(x, np.ndarray)}
+    if np.dtype(np.uint64) in kinds and not any(isinstance(x, float) for x in (a, b)) and not any(k.kind == "f" for k in kinds):
+        return tuple(
+            x.astype(np.uint64) if isinstance(x, np.ndarray) else np.uint64(int(x) & 0xFFFFFFFFFFFFFFFF) for x in (a, b)
+        )  # type: ignore[return-value]
+    return a, b
+
+
+def _wide(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda a, b: operation(*_same_sign(a, b))
+
+
+def _array_floor(a: Any, b: Any) -> Any:
+    if not np.all(b):
+        raise DataError("division by zero")
+    return operator.floordiv(*_same_sign(a, b))
+
+
+def _array_divide(a: Any, b: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.true_divide(a, b)
+
+
+def _array_popcount(x: Any) -> Any:
+    x = np.asarray(x).astype(np.uint64)
+    count = np.zeros(x.shape, np.int64)
+    for shift in range(0, 64, 16):
+        count += _BIT_COUNTS[(x >> np.uint64(shift) & np.uint64(0xFFFF)).astype(np.intp)]
+    return count
+
+
+_BIT_COUNTS = np.array([n.bit_count() for n in range(256)], np.int64)
+_BIT_COUNTS = (_BIT_COUNTS[:, None] + _BIT_COUNTS).reshape(-1)
+
+
+def _array_convert(kind: str) -> Callable[[Any], Any]:
+    wide = {"i": np.int64, "u": np.int64, "f": np.float64}[kind[0]] if kind != "u8" else np.uint64
+    return lambda x: convert_array(x, kind).astype(wide)
+
+
+def _reduce(operation: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def reduced(*values: Any) -> Any:
+        result = values[0]
+        for value in values[1:]:
+            result = operation(result, value)
+        return result
+
+    return reduced
+
+
+_OPERATORS: dict[type, str] = {
+    ast.Add: "_add", ast.Sub: "_sub", ast.Mult: "_mul", ast.Div: "_divide", ast.FloorDiv: "_floor", ast.LShift: "_shl",
+    ast.RShift: "_shr", ast.BitAnd: "_and", ast.BitOr: "_or", ast.BitXor: "_xor",
+}  # fmt: skip
+_COLUMN_SCOPE: dict[str, Any] = {
+    "_add": _wide(operator.add),
+    "_sub": _wide(operator.sub),
+    "_mul": _wide(operator.mul),
+    "_divide": _array_divide,
+    "_floor": _array_floor,
+    "_shl": _wide(operator.lshift),
+    "_shr": _wide(operator.rshift),
+    "_and": _wide(operator.and_),
+    "_or": _wide(operator.or_),
+    "_xor": _wide(operator.xor),
+    "_both": _reduce(np.logical_and),
+    "_either": _reduce(np.logical_or),
+    "_not": np.logical_not,
+    "_where": np.where,
+    "_min": _reduce(np.minimum),
+    "_sum": sum,
+    "_any": lambda values: _reduce(np.logical_or)(*values),
+    "_range": range,
+    "_popcount": _array_popcount,
+    "_pick": lambda array, index: array[..., index],
+    "_f32": _array_convert("f4"),
+    "_f64": _array_convert("f8"),
+    **{f"_{kind}{bits}": _array_convert(f"{kind}{bits // 8}") for kind in "iu" for bits in (8, 16, 32, 64)},
+}
+
+
+class _NotForArrays(Exception):
+    """The expression has something that has no meaning for whole columns."""
+
+
+class _ColumnResolver(_Resolver):
+    """As `_Resolver`, with operations on arrays whose first axes are the objects."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id == "empty" or (
+            node.id not in self.local
+            and node.id not in self.xtc_type.members
+            and node.id != "config"
+            and "_" + node.id not in _COLUMN_SCOPE
+        ):
+            raise _NotForArrays
+        return super().visit_Name(node)  # type: ignore[no-any-return]
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if isinstance(node.value, str):
+            raise _NotForArrays
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        return _call(_OPERATORS[type(node.op)], self.visit(node.left), self.visit(node.right))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        name = "_both" if isinstance(node.op, ast.And) else "_either"
+        return _call(name, *(self.visit(value) for value in node.values))
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        operand = self.visit(node.operand)
+        return _call("_not", operand) if isinstance(node.op, ast.Not) else ast.UnaryOp(node.op, operand)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        return _call("_where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.expr:
+        generator = node.generators[0]
+        if not (isinstance(generator.iter, ast.Call) and isinstance(generator.iter.args[0], ast.Constant)):
+            raise _NotForArrays
+        return super().visit_ListComp(node)  # type: ignore[no-any-return]
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if isinstance(node.slice, ast.Slice) or not isinstance(node.value, ast.Name):
+            raise _NotForArrays
+        return _call("_pick", self.visit(node.value), self.visit(node.slice))
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if not isinstance(node.func, ast.Name) or node.func.id in self.xtc_type.members:
+            raise _NotForArrays
+        return ast.Call(self.visit(node.func), [self.visit(argument) for argument in node.args], [])
+
+
+def compile_columns(text: str, xtc_type: XtcType, *arguments: str) -> Callable[..., Any] | None:
+    """Return a function of a `Columns` object (and the arguments), or None if the expression is for single objects only."""
+    try:
+        body = _ColumnResolver(xtc_type, set(arguments)).visit(ast.parse(text, mode="eval").body)
+    except _NotForArrays:
+        return None
+    return _function(body, arguments, _COLUMN_SCOPE)
+
+
+# ---- dimensions ----------------------------------------------------------------------------------------------------------
+
+_FOLDS: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floor": operator.floordiv, "shl": operator.lshift,
+    "shr": operator.rshift, "and": operator.and_, "or": operator.or_, "xor": operator.xor, "eq": operator.eq,
+    "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "min": min,
+    "both": lambda a, b: int(bool(a) and bool(b)), "either": lambda a, b: int(bool(a) or bool(b)),
+}  # fmt: skip
+_BINARY = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "floor", ast.LShift: "shl", ast.RShift: "shr",
+    ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor", ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le",
+    ast.Gt: "gt", ast.GtE: "ge", ast.And: "both", ast.Or: "either",
+}  # fmt: skip
+
+
+class Scope:
+    """Where the names of a dimension are looked up: the stored object, or a configuration object whose values are known."""
+
+    def __init__(self, xtc_type: XtcType, config: Record | None, record: Record | None = None, **local: Tree) -> None:
+        self.xtc_type = xtc_type
+        self.config = config
+        self.record = record
+        self.local = local
+
+    def fold(self, node: ast.expr) -> Tree:
+        """Return the expression with all known values put in."""
+        match node:
+            case ast.Constant(value=int(value)):
+                return value
+            case ast.Name(id=name) if name in self.local:
+                return self.local[name]
+            case ast.Name(id=name):
+                return self._member(name)
+            case ast.Attribute():
+                return self._attribute(node)
+            case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
+                return _binary(_BINARY[type(op)], self.fold(left), self.fold(right))
+            case ast.BoolOp(op=op, values=[first, *others]):
+                tree = self.fold(first)
+                for other in others:
+                    tree = _binary(_BINARY[type(op)], tree, self.fold(other))
+                return tree
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                condition = self.fold(test)
+                if isinstance(condition, int):
+                    return self.fold(body if condition else orelse)
+                return ("select", condition, self.fold(body), self.fold(orelse))
+            case ast.Call(func=ast.Name(id=name), args=[argument]):
+                if name in self.xtc_type.members:
+                    return self._method(name, self.fold(argument))
+                tree = self.fold(argument)
+                return tree.bit_count() if isinstance(tree, int) else (name, tree)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="config"), attr=name), args=[argument]):
+                config = self._needed()
+                return Scope(config.xtc_type, None, config)._method(name, self.fold(argument))
+        raise ValueError(f"{self.xtc_type.name}: {ast.unparse(node)} cannot be a dimension")
+
+    def _needed(self) -> Record:
+        if self.config is None:
+            raise missing_config(self.xtc_type)
+        return self.config
+
+    def _member(self, name: str) -> Tree:
+        if self.record is not None:
+            return int(getattr(self.record, name))
+        return _stored(self.xtc_type, name, 0, self)
+
+    def _method(self, name: str, argument: Tree) -> Tree:
+        method = self.xtc_type.members[name]
+        if not isinstance(method, Method) or method.argument is None:
+            raise ValueError(f"{self.xtc_type.name}.{name} has no argument")
+        inner = Scope(self.xtc_type, self.config, self.record, **{method.argument: argument})
+        return _wrapped(inner.fold(parse(method.expression)), method.type)
+
+    def _attribute(self, node: ast.Attribute) -> Tree:
+        chain = [node.attr]
+        owner = node.value
+        while isinstance(owner, ast.Attribute):
+            chain.append(owner.attr)
+            owner = owner.value
+        chain.reverse()
+        if isinstance(owner, ast.Name) and owner.id == "config":
+            value: Any = self._needed()
+            for name in chain:
+                value = getattr(value, name)
+            return int(value)
+        if isinstance(owner, ast.Name) and self.record is None:
+            xtc_type, offset = self.xtc_type, 0
+            for name in (owner.id, *chain[:-1]):
+                field = xtc_type.members[name]
+                if not isinstance(field, Field) or field.offset is None or field.shape:
+                    break
+                xtc_type, offset = named(field.type), offset + field.offset
+            else:
+                return _stored(xtc_type, chain[-1], offset, Scope(xtc_type, self.config))
+        raise ValueError(f"{self.xtc_type.name}: {ast.unparse(node)} cannot be a dimension")
+
+
+def _stored(xtc_type: XtcType, name: str, offset: int, scope: Scope) -> Tree:
+    match xtc_type.members.get(name):
+        case Field(offset=int(place), shape=(), type=kind) if kind[0] in "iu":
+            return ("load", offset + place, kind)
+        case Bits(word=word, shift=shift, width=width):
+            return ("and", ("shr", _stored(xtc_type, word, offset, scope), shift), (1 << width) - 1)
+        case Method(argument=None, type=kind, expression=text) if offset == 0:
+            return _wrapped(scope.fold(parse(text)), kind)
+    raise ValueError(f"{xtc_type.name}.{name} cannot be part of a dimension")
+
+
+def _binary(operation: str, a: Tree, b: Tree) -> Tree:
+    if isinstance(a, int) and isinstance(b, int):
+        return int(_FOLDS[operation](a, b))
+    return (operation, a, b)
+
+
+def _wrapped(tree: Tree, kind: str) -> Tree:
+    if isinstance(tree, int):
+        return int(convert(tree, kind))
+    return tree if kind[1] == "8" else ("wrap", tree, kind)
+
+
+def missing_config(xtc_type: XtcType) -> NotFoundError:
+    """Return the error for a type that cannot be decoded without its configuration object."""
+    kinds = " or ".join(xtc_type.config_types)
+    return NotFoundError(f"{xtc_type.name} needs a configuration object of its source ({kinds}), and there is none")
+
+
+OPERATIONS = {
+    name: number
+    for number, name in enumerate(
+        (
+            "const", "load", "add", "sub", "mul", "floor", "shl", "shr", "and", "or", "xor", "eq", "ne", "lt", "le", "gt",
+            "ge", "min", "both", "either", "select", "popcount", "wrap",
+        )
+    )
+}  # fmt: skip
+"""Numbers of the operations in a native program (`cext/xtc/_layout.pyx`)."""
+KINDS = {kind: number for number, kind in enumerate(("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"))}
+"""Numbers of the integer types in a native program."""
+
+
+def postfix(tree: Tree) -> list[int]:
+    """Return a folded expression as a program of a stack machine."""
+    if isinstance(tree, int):
+        return [OPERATIONS["const"], tree]
+    name, *operands = tree
+    if name == "load":
+        return [OPERATIONS[name], operands[0], KINDS[operands[1]]]
+    if name == "wrap":
+        return [*postfix(operands[0]), OPERATIONS[name], KINDS[operands[1]]]
+    return [word for operand in operands for word in postfix(operand)] + [OPERATIONS[name]]
