@@ -1,0 +1,1 @@
+"""A sample experiment, written with our own writer."""
