@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psanacli.errors import NotFoundError, PsanaError, UsageError, did_you_mean
-from psanacli.run.experiments import Experiment, Note, Roots, find_experiment, is_number, of_files
+from psanacli.run.experiments import Experiment, Note, Roots, Table, find_experiment, is_number, of_files
 from psanacli.run.files import (
     INDEX_DIRECTORY,
     SMALL_DIRECTORY,
@@ -283,7 +283,7 @@ def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
     assert directory is not None, "a dataset names an experiment or a directory"
     mode, listing = _list(directory, dataset.mode, note)
     runs: dict[tuple[str, int], list[XtcFile]] = {}
-    for file in _of_experiment(listing, experiment, note):
+    for file in _of_experiment(listing, experiment, tables, note):
         runs.setdefault((file.prefix, file.run), []).append(file)
     _check_runs(dataset, listing, {run for _, run in runs})
     found = []
@@ -352,13 +352,19 @@ def _list_one(directory: Path, small: bool, note: Note) -> Listing:
     return listing
 
 
-def _of_experiment(listing: Listing, experiment: Experiment | None, note: Note) -> list[XtcFile]:
-    """Return the files of an experiment: named by its number or its name; of a run that has both, by its number."""
+def _of_experiment(
+    listing: Listing, experiment: Experiment | None, tables: Sequence[Table], note: Note
+) -> list[XtcFile]:
+    """Return the files of an experiment: named by its number or its name; of a run that has both, by its number.
+
+    An experiment whose number is in no table owns numbered files that no other experiment of the tables owns.
+    """
     if experiment is None:
         return listing.files
     name = experiment.name.lower()
     wanted = {f"e{experiment.number}"} if experiment.number else set()
     numbered = {file.prefix for file in listing.files if file.prefix[0] == "e" and is_number(file.prefix[1:])}
+    numbered = {prefix for prefix in numbered if not any(table.of_number(int(prefix[1:])) for table in tables)}
     if not experiment.number and not any(file.prefix.lower() == name for file in listing.files) and len(numbered) == 1:
         wanted = numbered
         note(f"the number of {experiment} is in no table: files {next(iter(numbered))}-* are taken for its")
