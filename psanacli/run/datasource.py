@@ -23,6 +23,7 @@ from psanacli.run.files import (
     XtcFile,
     as_ranges,
     missing_chunks,
+    names_in,
 )
 
 KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx")
@@ -260,7 +261,7 @@ def explain(datasource: DataSource) -> list[str]:
 
 def _of_path(path: Path, roots: Roots, note: Note) -> list[RunFiles]:
     if not os.path.exists(path):
-        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        beside = names_in(path.parent)
         hint = did_you_mean(path.name, beside, "" if beside else f"there is no directory {path.parent}")
         raise NotFoundError(f"no file {path}", hint)
     if path.suffix in (".h5", ".hdf5", ".idx", ".gz"):
@@ -315,7 +316,7 @@ def _list(directory: Path, mode: str, note: Note) -> tuple[str, Listing]:
     without a mode the small ones are taken where there are no big ones.
     """
     if not directory.is_dir():
-        near = [entry.name for entry in directory.parent.iterdir()] if directory.parent.is_dir() else []
+        near = names_in(directory.parent)
         hint = did_you_mean(directory.name, near, f"{directory.parent} {'has no data' if near else 'is not there'}")
         raise NotFoundError(f"no directory {directory}", hint)
     if mode == "idx" and not (directory / INDEX_DIRECTORY).is_dir():

@@ -110,6 +110,14 @@ def missing_chunks(files: Iterable[XtcFile]) -> list[tuple[int, int]]:
     return gaps
 
 
+def names_in(directory: Path) -> list[str]:
+    """Return what a directory holds, for hints; nothing when it is not there or may not be read."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
 @dataclass
 class Listing:
     """What one directory holds, by kind."""
