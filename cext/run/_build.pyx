@@ -1,0 +1,523 @@
+"""Building of events from a table of headers: order within a stream, merge of the streams, groups, and what a group does.
+
+The rules are those of the facility's reader, including the order that its priority queue gives to datagrams of the
+same instant; a recording of that reader is thus met datagram by datagram.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memmove
+
+DEF DAQ_QUEUE = 20
+DEF CONTROL_QUEUE = 40
+DEF MAX_FIDUCIALS = 131040
+DEF SPLIT = 2
+
+DEF MAP = 2
+DEF CONFIGURE = 4
+DEF BEGIN_RUN = 6
+DEF END_RUN = 7
+DEF BEGIN_STEP = 8
+DEF END_STEP = 9
+DEF ENABLE = 10
+DEF DISABLE = 11
+DEF L1ACCEPT = 12
+
+# Values of psanacli.run.tables.Action.
+DEF ACT_NOTHING = 0
+DEF ACT_BEGIN_JOB = 1
+DEF ACT_CONFIGURE = 2
+DEF ACT_BEGIN_RUN = 3
+DEF ACT_BEGIN_STEP = 4
+DEF ACT_EVENT = 5
+DEF ACT_END_STEP = 6
+DEF ACT_END_RUN = 7
+DEF ACT_TRIMMED = 8
+DEF ACT_EPICS_ONLY = 9
+DEF ACT_SKIPPED = 10
+DEF ACT_LIMIT = 11
+
+
+cdef struct Datagram:
+    uint64_t offset
+    uint32_t extent
+    uint32_t seconds
+    uint32_t nanoseconds
+    uint32_t stamp_low
+    uint32_t stamp_high
+    uint32_t env
+    uint32_t damage
+    uint32_t pattern
+    uint16_t file
+    uint16_t flags
+    uint32_t reserved
+
+
+cdef struct Group:
+    int64_t first
+    int64_t event
+    uint32_t count
+    uint32_t run
+    uint8_t service
+    uint8_t action
+    uint16_t reserved
+    uint32_t more
+
+
+GROUP = np.dtype(
+    {
+        "names": ["first", "event", "count", "run", "service", "action"],
+        "formats": ["<i8", "<i8", "<u4", "<u4", "u1", "u1"],
+        "offsets": [0, 8, 16, 20, 24, 25],
+        "itemsize": sizeof(Group),
+    }
+)
+
+
+cdef struct Stream:
+    # Rows of the stream in the order in which they are given out, their block numbers, and the current one.
+    int64_t *rows
+    uint32_t *blocks
+    int64_t count
+    int64_t at
+    uint32_t number
+    bint control
+
+
+cdef struct Counts:
+    int64_t late
+    int64_t split
+    int64_t repeated
+    int64_t dropped
+    int64_t bad_fiducials
+    int64_t unmatched_control
+    int64_t unmatched_daq
+    int64_t repeated_transitions
+
+
+cdef inline uint32_t service_of(const Datagram *datagram) noexcept nogil:
+    return datagram.stamp_low >> 24 & 0xF
+
+
+cdef inline uint32_t fiducials_of(const Datagram *datagram) noexcept nogil:
+    return datagram.stamp_high & 0x1FFFF
+
+
+cdef inline uint64_t clock_of(const Datagram *datagram) noexcept nogil:
+    return <uint64_t>datagram.seconds << 32 | datagram.nanoseconds
+
+
+cdef int64_t read_ahead(
+    const Datagram *table, int64_t first, int64_t last, bint control, int64_t *rows, Counts *counts
+) noexcept nogil:
+    """Put rows `first` to `last` of a stream in order, as far as a short queue can; return how many remain.
+
+    The queue is the end of `rows`: what stands before `head` has been taken out.
+    """
+    cdef int64_t size = CONTROL_QUEUE if control else DAQ_QUEUE
+    cdef int64_t head = 0, tail = 0, row = first, place
+    cdef const Datagram *datagram
+    cdef const Datagram *other
+    cdef uint64_t clock
+    while row < last:
+        if tail - head >= size:
+            head += 1
+            continue
+        datagram = table + row
+        clock = clock_of(datagram)
+        place = tail
+        if datagram.damage & SPLIT:
+            place = head
+            while place < tail and clock_of(table + rows[place]) != clock:
+                place += 1
+            if place < tail:
+                counts.split += 1
+                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int64_t))
+                rows[place] = row
+                tail += 1
+                row += 1
+                continue
+        if service_of(datagram) == L1ACCEPT:
+            while place > head:
+                other = table + rows[place - 1]
+                if service_of(other) != L1ACCEPT or clock_of(other) <= clock:
+                    break
+                place -= 1
+            if place > head and service_of(table + rows[place - 1]) == L1ACCEPT and clock_of(table + rows[place - 1]) == clock:
+                if control:
+                    # Both go; when the equal one is not the last, the one behind it goes in its place.
+                    counts.dropped += 2
+                    if place == tail:
+                        place -= 1
+                    memmove(rows + place, rows + place + 1, (tail - place - 1) * sizeof(int64_t))
+                    tail -= 1
+                    row += 1
+                    continue
+                counts.repeated += 1
+            if place < tail:
+                counts.late += 1
+                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int64_t))
+        rows[place] = row
+        tail += 1
+        row += 1
+    return tail
+
+
+cdef void drop_and_number(const Datagram *table, Stream *stream, Counts *counts) noexcept nogil:
+    """Leave out what never is given out, and give each row its block: the number of ends of steps up to it."""
+    cdef int64_t i, kept = 0
+    cdef uint32_t service, block = 0
+    cdef bint after_end = False
+    cdef const Datagram *datagram
+    for i in range(stream.count):
+        datagram = table + stream.rows[i]
+        service = service_of(datagram)
+        if i > 0:
+            if service == ENABLE or service == DISABLE:
+                continue
+            if service == L1ACCEPT and fiducials_of(datagram) >= MAX_FIDUCIALS:
+                counts.bad_fiducials += 1
+                continue
+        if service == END_STEP:
+            if not after_end:
+                block += 1
+            after_end = True
+        else:
+            after_end = False
+        stream.rows[kept] = stream.rows[i]
+        stream.blocks[kept] = block
+        kept += 1
+    stream.count = kept
+
+
+cdef inline bint is_later(
+    const Datagram *a, uint32_t block_a, const Datagram *b, uint32_t block_b, int64_t max_difference
+) noexcept nogil:
+    """Return whether `a` has to come after `b`."""
+    cdef bint event_a = service_of(a) == L1ACCEPT
+    cdef bint event_b = service_of(b) == L1ACCEPT
+    cdef int64_t difference
+    cdef uint32_t fiducials_a, fiducials_b
+    if event_a and not event_b:
+        return block_a >= block_b
+    if event_b and not event_a:
+        return block_a > block_b
+    if block_a != block_b:
+        return block_a > block_b
+    if not event_a:
+        return clock_of(a) > clock_of(b)
+    difference = <int64_t>a.seconds - <int64_t>b.seconds
+    if difference >= max_difference:
+        return True
+    if -difference >= max_difference:
+        return False
+    fiducials_a = fiducials_of(a)
+    fiducials_b = fiducials_of(b)
+    if fiducials_a == fiducials_b:
+        return False
+    return (fiducials_a % MAX_FIDUCIALS + MAX_FIDUCIALS - fiducials_b % MAX_FIDUCIALS) % MAX_FIDUCIALS < MAX_FIDUCIALS // 2
+
+
+cdef inline bint stream_is_later(const Datagram *table, const Stream *a, const Stream *b, int64_t max_difference) noexcept nogil:
+    if a.at >= a.count:
+        return b.at < b.count
+    if b.at >= b.count:
+        return False
+    return is_later(table + a.rows[a.at], a.blocks[a.at], table + b.rows[b.at], b.blocks[b.at], max_difference)
+
+
+# The binary heap of std::priority_queue as libstdc++ has it: which of several equal ones comes first is part of the rule.
+# A stream that has ended stays in the heap, later than all others: its place decides, too.
+
+cdef void sift_up(
+    const Datagram *table, Stream *streams, int *heap, int hole, int top, int value, int64_t max_difference
+) noexcept nogil:
+    cdef int parent = (hole - 1) // 2
+    while hole > top and stream_is_later(table, streams + heap[parent], streams + value, max_difference):
+        heap[hole] = heap[parent]
+        hole = parent
+        parent = (hole - 1) // 2
+    heap[hole] = value
+
+
+cdef void take_top(const Datagram *table, Stream *streams, int *heap, int count, int64_t max_difference) noexcept nogil:
+    """Remove ``heap[0]``; `count` is the number before."""
+    cdef int length = count - 1
+    cdef int value, hole = 0, child = 0
+    if length == 0:
+        return
+    value = heap[length]
+    while child < (length - 1) // 2:
+        child = 2 * (child + 1)
+        if stream_is_later(table, streams + heap[child], streams + heap[child - 1], max_difference):
+            child -= 1
+        heap[hole] = heap[child]
+        hole = child
+    if (length & 1) == 0 and child == (length - 2) // 2:
+        child = 2 * (child + 1)
+        heap[hole] = heap[child - 1]
+        hole = child - 1
+    sift_up(table, streams, heap, hole, 0, value, max_difference)
+
+
+cdef int64_t merge(
+    const Datagram *table,
+    Stream *streams,
+    int count,
+    int *heap,
+    int64_t max_difference,
+    int64_t *members,
+    Group *groups,
+    uint32_t *numbers,
+    Counts *counts,
+) noexcept nogil:
+    """Merge the streams and join what is of the same event; return the number of groups."""
+    cdef int s
+    cdef int64_t member = 0, group = -1, row, place
+    cdef const Datagram *datagram
+    cdef const Datagram *first = NULL
+    cdef bint first_control = False, same
+    cdef int64_t difference
+    cdef uint32_t number
+    for s in range(count):
+        sift_up(table, streams, heap, s, 0, s, max_difference)
+    while count > 0 and streams[heap[0]].at < streams[heap[0]].count:
+        s = heap[0]
+        row = streams[s].rows[streams[s].at]
+        take_top(table, streams, heap, count, max_difference)
+        streams[s].at += 1
+        sift_up(table, streams, heap, count - 1, 0, s, max_difference)
+        datagram = table + row
+        same = False
+        if first != NULL:
+            if service_of(first) == L1ACCEPT and service_of(datagram) == L1ACCEPT:
+                difference = <int64_t>first.seconds - <int64_t>datagram.seconds
+                same = (
+                    (first_control or streams[s].control)
+                    and fiducials_of(first) == fiducials_of(datagram)
+                    and -max_difference < difference < max_difference
+                )
+            elif service_of(first) != L1ACCEPT:
+                same = service_of(first) == service_of(datagram) and clock_of(first) == clock_of(datagram)
+        if not same:
+            group += 1
+            groups[group].first = member
+            groups[group].count = 0
+            first = datagram
+            first_control = streams[s].control
+        # Members of a group stand in the order of the streams; those of one stream in the order of arrival.
+        number = streams[s].number
+        place = member
+        while place > groups[group].first and numbers[place - 1] > number:
+            members[place] = members[place - 1]
+            numbers[place] = numbers[place - 1]
+            place -= 1
+        members[place] = row
+        numbers[place] = number
+        groups[group].count += 1
+        member += 1
+    return group + 1
+
+
+cdef void act(
+    const Datagram *table,
+    const int64_t *members,
+    const uint32_t *numbers,
+    Group *groups,
+    int64_t count,
+    const uint8_t *only_epics,
+    uint32_t first_control,
+    bint accept_only,
+    bint skip_epics,
+    int64_t skip,
+    int64_t limit,
+    Counts *counts,
+) noexcept nogil:
+    """Decide what each group does, and number the events."""
+    cdef int64_t g, m, end, event = 0, events = 0
+    cdef uint64_t clock
+    cdef uint64_t last[16]
+    cdef bint known[16]
+    cdef bint started = False, trimmed, has_daq, epics
+    cdef uint32_t service, run = 0
+    cdef Group *group
+    cdef int s
+    for s in range(16):
+        known[s] = False
+        last[s] = 0
+    for g in range(count):
+        group = groups + g
+        end = group.first + group.count
+        service = service_of(table + members[group.first])
+        clock = clock_of(table + members[group.first])
+        group.service = <uint8_t>service
+        group.action = ACT_NOTHING
+        group.event = -1
+        group.run = run
+        if not started:
+            if service == MAP:
+                continue
+            started = True
+            if service == CONFIGURE:
+                known[service] = True
+                last[service] = clock
+                group.action = ACT_BEGIN_JOB
+                continue
+        if service == L1ACCEPT:
+            trimmed = accept_only
+            has_daq = False
+            epics = skip_epics
+            for m in range(group.first, end):
+                if numbers[m] < first_control:
+                    has_daq = True
+                    if table[members[m]].env >> 31 == 0:
+                        trimmed = False
+                if not only_epics[table[members[m]].pattern]:
+                    epics = False
+            if trimmed and has_daq:
+                group.action = ACT_TRIMMED
+            elif epics:
+                group.action = ACT_EPICS_ONLY
+            elif limit >= 0 and events >= skip + limit:
+                group.action = ACT_LIMIT
+                for m in range(g + 1, count):
+                    groups[m].service = <uint8_t>service_of(table + members[groups[m].first])
+                    groups[m].action = ACT_NOTHING
+                    groups[m].event = -1
+                    groups[m].run = run
+                return
+            else:
+                if events < skip:
+                    group.action = ACT_SKIPPED
+                else:
+                    group.action = ACT_EVENT
+                    group.event = event
+                    event += 1
+                    if numbers[group.first] >= first_control:
+                        counts.unmatched_control += 1
+                    elif numbers[end - 1] < first_control:
+                        counts.unmatched_daq += 1
+                events += 1
+            continue
+        if service != CONFIGURE and service != BEGIN_RUN and service != END_RUN and service != BEGIN_STEP and service != END_STEP:
+            continue
+        if known[service] and last[service] == clock:
+            counts.repeated_transitions += 1
+            continue
+        known[service] = True
+        last[service] = clock
+        if service == CONFIGURE:
+            group.action = ACT_CONFIGURE
+        elif service == BEGIN_RUN:
+            group.action = ACT_BEGIN_RUN
+            for m in range(group.first, end):
+                if table[members[m]].env > 0:
+                    run = table[members[m]].env
+                    break
+            group.run = run
+        elif service == BEGIN_STEP:
+            group.action = ACT_BEGIN_STEP
+        elif service == END_STEP:
+            group.action = ACT_END_STEP
+        else:
+            group.action = ACT_END_RUN
+            run = 0
+
+
+def build(
+    datagrams not None,
+    const int64_t[::1] starts not None,
+    const uint32_t[::1] numbers not None,
+    const uint8_t[::1] only_epics not None,
+    *,
+    int64_t max_difference,
+    uint32_t first_control,
+    uint32_t first_control_content,
+    bint accept_only,
+    bint skip_epics,
+    int64_t skip,
+    int64_t limit,
+):
+    """Build the groups of a run from its datagram table.
+
+    See `psanacli.run.tables.build_groups`, which checks the arguments.
+    """
+    cdef Py_ssize_t streams_count = numbers.shape[0]
+    cdef int64_t total = datagrams.shape[0]
+    if datagrams.dtype.itemsize != sizeof(Datagram) or not datagrams.flags.c_contiguous:
+        raise ValueError("the table is not a contiguous datagram table")
+    if starts.shape[0] != streams_count + 1 or starts[0] != 0 or starts[streams_count] != total:
+        raise ValueError("the streams do not cover the table")
+    cdef Py_ssize_t i
+    for i in range(streams_count):
+        if starts[i + 1] < starts[i]:
+            raise ValueError("the streams do not cover the table")
+    if total and int(datagrams["pattern"].max()) >= only_epics.shape[0]:
+        raise ValueError("a pattern is out of range")
+    members_array = np.empty(max(total, 1), np.int64)
+    groups_array = np.zeros(max(total, 1), GROUP)
+    cdef int64_t[::1] members = members_array
+    cdef const uint8_t[::1] table_bytes = datagrams.view(np.uint8).reshape(-1)
+    cdef uint8_t[::1] group_bytes = groups_array.view(np.uint8).reshape(-1)
+    cdef const Datagram *table = <const Datagram *>&table_bytes[0] if total else NULL
+    cdef Group *groups = <Group *>&group_bytes[0]
+    cdef Counts counts
+    cdef Stream *streams = <Stream *>malloc((streams_count + 1) * sizeof(Stream))
+    cdef int *heap = <int *>malloc((streams_count + 1) * sizeof(int))
+    cdef int64_t *rows = <int64_t *>malloc((total + 1) * sizeof(int64_t))
+    cdef uint32_t *blocks = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
+    cdef uint32_t *member_numbers = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
+    cdef int64_t group_count = 0, member_count = 0
+    try:
+        if streams == NULL or heap == NULL or rows == NULL or blocks == NULL or member_numbers == NULL:
+            raise MemoryError
+        with nogil:
+            counts.late = counts.split = counts.repeated = counts.dropped = counts.bad_fiducials = 0
+            counts.unmatched_control = counts.unmatched_daq = counts.repeated_transitions = 0
+            for i in range(streams_count):
+                streams[i].rows = rows + starts[i]
+                streams[i].blocks = blocks + starts[i]
+                streams[i].at = 0
+                streams[i].number = numbers[i]
+                streams[i].control = numbers[i] >= first_control
+                streams[i].count = read_ahead(
+                    table, starts[i], starts[i + 1], streams[i].control, streams[i].rows, &counts
+                )
+                drop_and_number(table, streams + i, &counts)
+                member_count += streams[i].count
+            group_count = merge(
+                table, streams, <int>streams_count, heap, max_difference, &members[0], groups, member_numbers, &counts
+            )
+            act(
+                table,
+                &members[0],
+                member_numbers,
+                groups,
+                group_count,
+                &only_epics[0] if only_epics.shape[0] else NULL,
+                first_control_content,
+                accept_only,
+                skip_epics,
+                skip,
+                limit,
+                &counts,
+            )
+    finally:
+        free(streams)
+        free(heap)
+        free(rows)
+        free(blocks)
+        free(member_numbers)
+    tally = {
+        "late": counts.late,
+        "split": counts.split,
+        "repeated": counts.repeated,
+        "dropped": counts.dropped,
+        "bad_fiducials": counts.bad_fiducials,
+        "unmatched_control": counts.unmatched_control,
+        "unmatched_daq": counts.unmatched_daq,
+        "repeated_transitions": counts.repeated_transitions,
+    }
+    return members_array[:member_count].copy(), groups_array[:group_count].copy(), tally

@@ -1,0 +1,317 @@
+"""The tables of a run: datagrams of all files, groups, events, transitions and steps.
+
+`build_groups` joins the datagrams of all streams by the rules of the format (`_build` is the native core), `nest` gives
+the order of runs, steps and events.  Nothing here reads a payload.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import UsageError
+from psanacli.run import _build
+from psanacli.run._build import GROUP as GROUP
+from psanacli.run.files import FIRST_CONTROL_STREAM
+from psanacli.xtc import DATAGRAM, MAX_FIDUCIALS
+
+Rows = NDArray[Any]
+
+MAX_CLOCK_DIFFERENCE = 85
+"""Seconds by which the clocks of two streams may differ in one event; fiducials repeat after 364 s."""
+
+
+class Action(enum.IntEnum):
+    """What a group does.  The first eight are *delivered*: they are seen by whoever goes through a run."""
+
+    NOTHING = 0
+    BEGIN_JOB = 1
+    CONFIGURE = 2
+    BEGIN_RUN = 3
+    BEGIN_STEP = 4
+    EVENT = 5
+    END_STEP = 6
+    END_RUN = 7
+    TRIMMED = 8
+    EPICS_ONLY = 9
+    SKIPPED = 10
+    LIMIT = 11
+
+
+EVENT = np.dtype(
+    [
+        ("group", "<i8"),
+        ("step", "<i4"),
+        ("run", "<u4"),
+        ("seconds", "<u4"),
+        ("nanoseconds", "<u4"),
+        ("ticks", "<u4"),
+        ("fiducials", "<u4"),
+        ("vector", "<u2"),
+        ("control", "u1"),
+        ("flags", "u1"),
+    ]
+)
+"""A row of the event table; the stamp is that of the first datagram in the order of the streams."""
+
+TRANSITION = np.dtype([("kind", "u1"), ("given", "?"), ("group", "<i8"), ("event", "<i8"), ("run", "<u4")])
+"""A row of the list of transitions: an `Action`, whether the data have it (else it was supplied to make the nesting complete),
+the group that caused it (-1: the end of the data), the number of events before it, the run number."""
+
+STEP = np.dtype([("first", "<i8"), ("stop", "<i8"), ("group", "<i8"), ("part", "<i4"), ("run", "<u4")])
+"""A row of the step table: events ``first:stop``, the group of its BeginCalibCycle (-1 when there is none), the number of the
+BeginRun it belongs to, the run number."""
+
+
+class EventFlag(enum.IntFlag):
+    """What an event is made of; the field ``flags`` of `EVENT`."""
+
+    DAQ = 1
+    """Has a datagram of a DAQ stream."""
+    CONTROL = 2
+    """Has a datagram of a control stream."""
+    TRIMMED = 4
+    """A DAQ datagram was trimmed: detector data were removed because the level-3 trigger said fail."""
+    DAMAGED = 8
+    """A datagram has a damage word."""
+    SPLIT = 16
+    """A DAQ datagram is marked as part of a split event."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a run is put together.
+
+    Attributes
+    ----------
+    first_control_stream : int
+        Streams from this number on are control streams, matched with the others by fiducials.
+    first_control_content : int or None
+        The same for the order in which contents are stored and for the level-3 trigger; None: as the former.
+    max_clock_difference : int
+        Seconds by which the clocks of datagrams of one event may differ.
+    l3_accept_only : bool
+        Leave out events whose DAQ data were all trimmed by the level-3 trigger.
+    skip_epics_only : bool
+        Leave out events with nothing but EPICS records in them.
+    skip_events, max_events : int, int or None
+        Leave out the first ones; end after so many more.
+    store_out_of_order : bool
+        Show objects with the damage OutOfOrder alone.
+    store_user_ebeam : bool
+        Show EBeam objects with user damage, which says which of its values are bad.
+    """
+
+    first_control_stream: int = FIRST_CONTROL_STREAM
+    first_control_content: int | None = None
+    max_clock_difference: int = MAX_CLOCK_DIFFERENCE
+    l3_accept_only: bool = True
+    skip_epics_only: bool = True
+    skip_events: int = 0
+    max_events: int | None = None
+    store_out_of_order: bool = False
+    store_user_ebeam: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_clock_difference < 32760:
+            raise UsageError(f"max_clock_difference is {self.max_clock_difference}; expected 1 to 32759 seconds")
+        if self.first_control_stream < 0 or self.skip_events < 0 or (self.max_events is not None and self.max_events < 0):
+            raise UsageError("stream numbers and numbers of events cannot be negative")
+
+    @property
+    def control_content(self) -> int:
+        """Streams from this number on count as control streams when contents are stored."""
+        return self.first_control_stream if self.first_control_content is None else self.first_control_content
+
+
+@dataclass
+class Counters:
+    """What was irregular in a run; all zero for a perfect one.
+
+    Attributes
+    ----------
+    late : int
+        Datagrams that stood later in their stream than their clock says, and were put in their place.
+    split : int
+        Second parts of split events.
+    repeated : int
+        Datagrams of DAQ streams with the clock of another one of the same stream, both kept.
+    dropped : int
+        Datagrams of control streams with equal clocks in pairs, none of which is kept.
+    bad_fiducials : int
+        Datagrams of events whose fiducial is unknown; left out.
+    repeated_transitions : int
+        Transitions with the clock of the one before of the same kind; left out.
+    unmatched_control, unmatched_daq : int
+        Events with datagrams of control streams only, of DAQ streams only.
+    trimmed, epics_only, skipped : int
+        Events left out: failed by the level-3 trigger, with nothing but EPICS, by the option ``skip_events``.
+    damaged_datagrams, damaged_contributions, dropped_contributions : int
+        With a damage word in the header; in the header of a contribution; contributions that are missing.
+    damage_kinds : dict
+        Number of damaged contributions by name of the damage bit.
+    truncated_files, missing_chunks : int
+        Files that end before their last datagram does; gaps in the chunks of a stream.
+    """
+
+    late: int = 0
+    split: int = 0
+    repeated: int = 0
+    dropped: int = 0
+    bad_fiducials: int = 0
+    repeated_transitions: int = 0
+    unmatched_control: int = 0
+    unmatched_daq: int = 0
+    trimmed: int = 0
+    epics_only: int = 0
+    skipped: int = 0
+    damaged_datagrams: int = 0
+    damaged_contributions: int = 0
+    dropped_contributions: int = 0
+    damage_kinds: dict[str, int] | None = None
+    truncated_files: int = 0
+    missing_chunks: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What `build_groups` gives: `members` are rows of the datagram table, `groups` slices of them, and counts."""
+
+    members: NDArray[np.int64]
+    groups: Rows
+    counts: dict[str, int]
+
+
+def build_groups(
+    datagrams: Rows,
+    starts: NDArray[np.int64],
+    numbers: NDArray[np.uint32],
+    only_epics: NDArray[np.uint8],
+    rules: Rules = Rules(),
+) -> Built:
+    """Join the datagrams of all streams of a run to groups, in the order in which they are delivered.
+
+    Parameters
+    ----------
+    datagrams : ndarray of `DATAGRAM`
+        All rows, stream after stream, chunk after chunk.
+    starts : ndarray of int64, shape (number of streams + 1,)
+        Stream ``s`` has the rows ``starts[s]:starts[s + 1]``.
+    numbers : ndarray of uint32
+        Numbers of the streams, ascending.
+    only_epics : ndarray of uint8
+        For each pattern: whether it has nothing but containers and EPICS records.
+    rules : Rules
+
+    Returns
+    -------
+    Built
+        A group is a transition of all streams with its clock, or an event: DAQ and control datagrams with the same fiducial.
+    """
+    members, groups, counts = _build.build(
+        np.ascontiguousarray(datagrams, DATAGRAM),
+        np.ascontiguousarray(starts, np.int64),
+        np.ascontiguousarray(numbers, np.uint32),
+        np.ascontiguousarray(only_epics, np.uint8),
+        max_difference=rules.max_clock_difference,
+        first_control=rules.first_control_stream,
+        first_control_content=rules.control_content,
+        accept_only=rules.l3_accept_only,
+        skip_epics=rules.skip_epics_only,
+        skip=rules.skip_events,
+        limit=-1 if rules.max_events is None else rules.max_events,
+    )
+    return Built(members, groups, counts)
+
+
+def nest(groups: Rows) -> Rows:
+    """Return the transitions of a run in complete nesting: ``(run (step)* )*``; what is missing is supplied.
+
+    An event outside of a step opens run and step; a BeginRun or BeginCalibCycle inside of one closes it first; at the end of the data
+    what is open is closed.  An end without a beginning is left out.
+    """
+    action = groups["action"]
+    is_event = action == Action.EVENT
+    before = np.concatenate(([0], np.cumsum(is_event)))
+    turning = np.isin(action, [Action.BEGIN_RUN, Action.BEGIN_STEP, Action.END_STEP, Action.END_RUN, Action.LIMIT])
+    # Only the first event after a transition can change the nesting.
+    first_events = is_event & (np.concatenate(([True], ~is_event[:-1])) if len(groups) else is_event)
+    found: list[tuple[int, bool, int, int, int]] = []
+    running = stepping = False
+    for group in np.flatnonzero(turning | first_events).tolist():
+        kind = Action(int(action[group]))
+        run = int(groups["run"][group])
+        event = int(before[group])
+
+        def add(what: Action, given: bool = False, group: int = group, event: int = event, run: int = run) -> None:
+            found.append((what, given, group, event, run))
+
+        if kind in (Action.BEGIN_RUN, Action.BEGIN_STEP, Action.END_RUN, Action.LIMIT) and stepping:
+            add(Action.END_STEP)
+            stepping = False
+        if kind in (Action.BEGIN_RUN, Action.END_RUN, Action.LIMIT) and running:
+            add(Action.END_RUN, kind is Action.END_RUN)
+            running = False
+        if kind is Action.END_STEP and stepping:
+            add(Action.END_STEP, True)
+            stepping = False
+        if kind in (Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT) and not running:
+            add(Action.BEGIN_RUN, kind is Action.BEGIN_RUN)
+            running = True
+        if kind in (Action.BEGIN_STEP, Action.EVENT) and not stepping:
+            add(Action.BEGIN_STEP, kind is Action.BEGIN_STEP)
+            stepping = True
+    run = found[-1][4] if found else 0
+    if stepping:
+        found.append((Action.END_STEP, False, -1, int(before[-1]), run))
+    if running:
+        found.append((Action.END_RUN, False, -1, int(before[-1]), run))
+    return np.array(found, TRANSITION)
+
+
+def steps_of(transitions: Rows) -> Rows:
+    """Return the step table of the transitions of a run."""
+    begins = transitions[transitions["kind"] == Action.BEGIN_STEP]
+    ends = transitions[transitions["kind"] == Action.END_STEP]
+    steps = np.zeros(len(begins), STEP)
+    steps["first"] = begins["event"]
+    steps["stop"] = ends["event"]
+    steps["group"] = np.where(begins["given"], begins["group"], -1)
+    parts = np.cumsum(transitions["kind"] == Action.BEGIN_RUN) - 1
+    steps["part"] = parts[transitions["kind"] == Action.BEGIN_STEP]
+    steps["run"] = begins["run"]
+    return steps
+
+
+def events_of(datagrams: Rows, built: Built, number: int, streams_of_rows: NDArray[Any], rules: Rules) -> Rows:
+    """Return the event table, steps excepted; `number` is the run number of the file names, `streams_of_rows` the stream of each
+    datagram."""
+    groups = built.groups
+    chosen = np.flatnonzero(groups["action"] == Action.EVENT)
+    first = groups["first"][chosen]
+    head = datagrams[built.members[first]]
+    events = np.zeros(len(chosen), EVENT)
+    events["group"] = chosen
+    events["run"] = np.where(groups["run"][chosen] > 0, groups["run"][chosen], number)
+    events["seconds"] = head["seconds"]
+    events["nanoseconds"] = head["nanoseconds"]
+    events["ticks"] = head["stamp_low"] & 0xFFFFFF
+    events["control"] = head["stamp_low"] >> 24
+    events["fiducials"] = head["stamp_high"] & 0x1FFFF
+    events["vector"] = head["stamp_high"] >> 17
+    if len(chosen):
+        control = streams_of_rows >= rules.control_content
+        bits = np.where(control, EventFlag.CONTROL, EventFlag.DAQ).astype(np.uint8)
+        bits[~control & (datagrams["env"] >> 31 != 0)] |= EventFlag.TRIMMED
+        bits[datagrams["damage"] != 0] |= EventFlag.DAMAGED
+        bits[~control & (datagrams["damage"] & 2 != 0)] |= EventFlag.SPLIT
+        # Members of all groups stand behind each other: one reduction, of which the events are taken.
+        events["flags"] = np.bitwise_or.reduceat(bits[built.members], groups["first"])[chosen]
+    return events
+
+
+__all__ = ["DATAGRAM", "MAX_FIDUCIALS", "Action", "Built", "Counters", "EventFlag", "Rules", "build_groups", "nest"]
