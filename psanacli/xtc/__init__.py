@@ -2,6 +2,7 @@
 
 import sys
 
+from psanacli.xtc.compress import Engine, compress, decompress, uncompressed_size
 from psanacli.xtc.headers import (
     CONTRIBUTION,
     DATAGRAM,
@@ -37,6 +38,7 @@ __all__ = [
     "Damage",
     "DamageBit",
     "DatagramFlag",
+    "Engine",
     "FileTable",
     "Level",
     "Node",
@@ -47,10 +49,13 @@ __all__ = [
     "Source",
     "SourceMatch",
     "Transition",
+    "compress",
     "control",
+    "decompress",
     "fiducials",
     "service",
     "ticks",
+    "uncompressed_size",
     "vector",
     "walk_buffer",
     "walk_file",
