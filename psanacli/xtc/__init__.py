@@ -21,6 +21,7 @@ from psanacli.xtc.headers import (
     ticks,
     vector,
 )
+from psanacli.xtc.smalldata import PROXY, XTC, big_file_of, check_proxies, proxies_in, read_proxy
 from psanacli.xtc.sources import NO_SOURCE, Segment, Source, SourceMatch
 from psanacli.xtc.walk import FileTable, Node, Patterns, Problem, ProblemKind, walk_buffer, walk_file, walk_tree
 
@@ -34,6 +35,8 @@ __all__ = [
     "MAX_FIDUCIALS",
     "NO_FIDUCIAL",
     "NO_SOURCE",
+    "PROXY",
+    "XTC",
     "ContributionFlag",
     "Damage",
     "DamageBit",
@@ -49,10 +52,14 @@ __all__ = [
     "Source",
     "SourceMatch",
     "Transition",
+    "big_file_of",
+    "check_proxies",
     "compress",
     "control",
     "decompress",
     "fiducials",
+    "proxies_in",
+    "read_proxy",
     "service",
     "ticks",
     "uncompressed_size",
