@@ -11,9 +11,11 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -101,6 +103,7 @@ def psana() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -124,7 +127,6 @@ def run(args: Sequence[str]) -> int:
     rank = parallel.launched().rank
     if rank and not with_others:
         return 0
-    signal.signal(signal.SIGTERM, _terminate)
     context: click.Context | None = None
     with parallel.one_voice():
         try:
@@ -132,7 +134,9 @@ def run(args: Sequence[str]) -> int:
                 parallel.join()
             context = psana.make_context("psana", list(args))
             with context:
-                _invoke(context)
+                psana.invoke(context)
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return 0
         except click.exceptions.Exit as end:
             return end.exit_code
@@ -140,29 +144,21 @@ def run(args: Sequence[str]) -> int:
             if not rank:
                 error.show()
             return 2
-        except BaseException as error:
-            parallel.leave_word_to_root()
-            code = _answer(error, verbose=context is not None and console.VERBOSE in context.meta)
-            parallel.end_all(code)
-            return code
-
-
-def _invoke(context: click.Context) -> None:
-    """Run the verb; a reader that closes the pipe has seen enough, and is no error."""
-    try:
-        psana.invoke(context)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EPIPE or isinstance(error, PsanaError):
-            raise
-        # What is still buffered must not fail again when Python closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else EXIT_BUG
+        except BaseException as error:  # the one place where all others are answered
+            _ignore_signals()  # or an impatient second Ctrl-C would end the answer to the first
+            verbose = context is not None and console.VERBOSE in context.meta
+            return parallel.end_all(error, partial(_answer, error, verbose))
 
 
 def _answer(error: BaseException, verbose: bool) -> int:
     """Say what went wrong; return the exit code."""
     debug = verbose or bool(os.environ.get("PSANA_DEBUG"))
+    if isinstance(error, OSError) and error.errno == errno.EPIPE and not isinstance(error, PsanaError):
+        # The reader has seen enough. What is still buffered must not fail again when Python closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     if isinstance(error, _Terminated):
         console.error("terminated")
         return EXIT_TERMINATED
@@ -190,6 +186,12 @@ def _answer(error: BaseException, verbose: bool) -> int:
 
 class _Terminated(BaseException):
     """The process was asked to end (SIGTERM), as batch systems do when the time is up."""
+
+
+def _ignore_signals() -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -20,8 +20,9 @@ jobs begin. Under MPI all other ranks have to be ended then, or they would wait 
 through `end_all`, and in other programs `sys.excepthook` does. So whoever fails, the job ends with one message.
 """
 
+from psanacli.parallel.job import end_all, join
 from psanacli.parallel.launcher import Launched, launched
 from psanacli.parallel.order import run_ordered
-from psanacli.parallel.team import Team, end_all, join, leave_word_to_root, one_voice
+from psanacli.parallel.team import Team, one_voice
 
-__all__ = ["Launched", "Team", "end_all", "join", "launched", "leave_word_to_root", "one_voice", "run_ordered"]
+__all__ = ["Launched", "Team", "end_all", "join", "launched", "one_voice", "run_ordered"]

@@ -36,13 +36,13 @@ def run_ordered(
     Exception
         Whatever `jobs`, `work` or `place` raise first, wherever that was.
     """
-    if team.comm is not None:
+    if team.job is not None:
         from psanacli.parallel import ranks
 
         if team.is_root:
-            ranks.deal(team.comm, jobs, place, team.threads)
+            ranks.deal(team.job, jobs, place, team.threads)
         else:
-            ranks.work_for_root(team.comm, work, team.threads)
+            ranks.work_for_root(team.job, work, team.threads)
     elif team.threads == 1:
         for job in jobs:
             place(job, work(job))
