@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Native side of layouts: where the variable parts of objects are, and gathering of pieces.
+"""Native side of layouts: where the variable parts of objects are, gathering of pieces, and quick access to numbers.
 
 A program is a list of 64-bit numbers made by ``psanacli.xtc.layout``.  A *block* describes one type:
 
@@ -392,3 +392,71 @@ def gather_ragged(const uint8_t[::1] data, const int64_t[::1] places, const int6
             if sizes[i]:
                 memcpy(to, &data[places[i]], <size_t>sizes[i])
                 to += sizes[i]
+
+
+cdef class View:
+    """What a record is made of: its layout, its place in a buffer, and the numbers at fixed places, unpacked."""
+
+    cdef readonly object _layout_
+    cdef readonly object _buffer_
+    cdef readonly Py_ssize_t _start_
+    cdef readonly Py_ssize_t _end_
+    cdef readonly tuple _places_
+    cdef readonly tuple _head_
+    cdef public dict _bound_
+
+    def __init__(self, layout, buffer, Py_ssize_t start, Py_ssize_t end, tuple places):
+        self._layout_ = layout
+        self._buffer_ = buffer
+        self._start_ = start
+        self._end_ = end
+        self._places_ = places
+        self._head_ = layout.unpack(buffer, start)
+
+
+cdef class Number:
+    """Accessor of an unpacked number of a record."""
+
+    cdef readonly Py_ssize_t index
+
+    def __init__(self, Py_ssize_t index):
+        if index < 0:
+            raise ValueError("negative index")
+        self.index = index
+
+    def __get__(self, obj, owner):
+        if obj is None:
+            return self
+        cdef tuple head = (<View?>obj)._head_
+        if head is None or self.index >= len(head):
+            raise AttributeError("not a complete record")
+        return head[self.index]
+
+    def __set__(self, obj, value):
+        raise AttributeError("records are read-only")
+
+
+cdef class BitField:
+    """Accessor of some bits of an unpacked number of a record."""
+
+    cdef readonly Py_ssize_t index
+    cdef readonly object shift
+    cdef readonly object mask
+
+    def __init__(self, Py_ssize_t index, shift, mask):
+        if index < 0:
+            raise ValueError("negative index")
+        self.index = index
+        self.shift = shift
+        self.mask = mask
+
+    def __get__(self, obj, owner):
+        if obj is None:
+            return self
+        cdef tuple head = (<View?>obj)._head_
+        if head is None or self.index >= len(head):
+            raise AttributeError("not a complete record")
+        return head[self.index] >> self.shift & self.mask
+
+    def __set__(self, obj, value):
+        raise AttributeError("records are read-only")

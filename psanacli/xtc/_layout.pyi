@@ -17,3 +17,19 @@ class Program:
 
 def gather(data: Bytes, places: Places, size: int, out: NDArray[Any]) -> None: ...
 def gather_ragged(data: Bytes, places: Places, sizes: Places, out: NDArray[Any]) -> None: ...
+
+class View:
+    _layout_: Any
+    _buffer_: memoryview
+    _start_: int
+    _end_: int
+    _places_: tuple[int, ...]
+    _head_: tuple[Any, ...]
+    _bound_: dict[str, Any] | None
+    def __init__(self, layout: Any, buffer: memoryview, start: int, end: int, places: tuple[int, ...]) -> None: ...
+
+class Number:
+    def __init__(self, index: int) -> None: ...
+
+class BitField:
+    def __init__(self, index: int, shift: int, mask: int) -> None: ...

@@ -2,7 +2,7 @@
 
 A package (``types/<Package>.json``) is read when one of its types is first needed.  In these files a type has ``id``
 (type number and version), ``kind``, ``base``, ``config`` (the configuration types that can decode it, in the order in
-which they are looked for), ``size`` in bytes (null: it depends on data), ``align``, constants and enumerations, and
+which they are looked for), ``config_inside`` (the member that is its configuration), ``size`` in bytes (null: it depends on data), ``align``, constants and enumerations, and
 
 - ``fields``, in order of storage: ``OFFSET NAME: TYPE[DIM, ...]/ENUM``.  The offset is ``-`` where it depends on what stands
   before; a dimension is a number, an expression, or ``rest`` (as many as fit); a ``char`` array is text.  After a word of
@@ -113,6 +113,8 @@ class XtcType:
         Its fields come first, its members are inherited.
     config_types : tuple of str
         Configuration types that can decode it, in the order in which they are looked for; empty when none is needed.
+    config_inside : str or None
+        Accessor of the configuration object that the object carries itself.
     size : int or None
         Bytes, None when it depends on data.
     align : int
@@ -128,7 +130,7 @@ class XtcType:
     """
 
     __slots__ = (
-        "align", "base", "compiled", "config_types", "constants", "enums", "fields", "kind", "members", "name",
+        "align", "base", "compiled", "config_inside", "config_types", "constants", "enums", "fields", "kind", "members", "name",
         "size", "type_id", "value", "version",
     )  # fmt: skip
 
@@ -148,6 +150,7 @@ class XtcType:
         self.kind: str = entry["kind"]
         self.base = named(cast(str, full(entry["base"]))) if "base" in entry else None
         self.config_types: tuple[str, ...] = tuple(entry.get("config", ()))
+        self.config_inside: str | None = entry.get("config_inside")
         self.size: int | None = entry["size"]
         self.align: int = entry["align"]
         self.value: bool = entry.get("value", False)

@@ -248,9 +248,10 @@ _COLUMN_SCOPE: dict[str, Any] = {
     "_where": np.where,
     "_min": _reduce(np.minimum),
     "_sum": sum,
-    "_any": lambda values: _reduce(np.logical_or)(*values),
+    "_any": lambda values: values.any(axis=-1) if isinstance(values, np.ndarray) else _reduce(np.logical_or)(*values),
     "_range": range,
     "_popcount": _array_popcount,
+    "_item": _item,
     "_pick": lambda array, index: array[..., index],
     "_f32": _array_convert("f4"),
     "_f64": _array_convert("f8"),
@@ -301,14 +302,23 @@ class _ColumnResolver(_Resolver):
         return super().visit_ListComp(node)  # type: ignore[no-any-return]
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if _of_config(node.value):
+            return _call("_item", self.visit(node.value), self.visit(node.slice))
         if isinstance(node.slice, ast.Slice) or not isinstance(node.value, ast.Name):
             raise _NotForArrays
         return _call("_pick", self.visit(node.value), self.visit(node.slice))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        if not isinstance(node.func, ast.Name) or node.func.id in self.xtc_type.members:
+        if not _of_config(node.func) and (not isinstance(node.func, ast.Name) or node.func.id in self.xtc_type.members):
             raise _NotForArrays
         return ast.Call(self.visit(node.func), [self.visit(argument) for argument in node.args], [])
+
+
+def _of_config(node: ast.expr) -> bool:
+    """Whether the value belongs to the configuration object, and is thus the same for all objects."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "config"
 
 
 def compile_columns(text: str, xtc_type: XtcType, *arguments: str) -> Callable[..., Any] | None:

@@ -1,0 +1,417 @@
+"""Columns: the values of an accessor for many objects at once.
+
+`RecordColumns` works on a structured array of objects of fixed size, `Batch` on payloads of any layout in one buffer, with
+the native core.  Names of accessors may lead into nested objects (``quads.data``, ``fifoEvents.eventCode``); an accessor
+with an index is one column for all its indices, or for one of them (``data_u16(2)``).
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError, NotFoundError, did_you_mean
+from psanacli.xtc._layout import gather, gather_ragged
+from psanacli.xtc.catalogue import Bits, Field, Member, Method
+from psanacli.xtc.expressions import compile_columns, compile_value, convert_array, missing_config, parse
+from psanacli.xtc.headers import Buffer
+
+if TYPE_CHECKING:
+    from psanacli.xtc.layout import Layout, Spot
+    from psanacli.xtc.record import Record
+
+Array = NDArray[Any]
+Places = NDArray[np.int64]
+_PATH = re.compile(r"(\w+)(?:\((\d+)\))?(?:\.(.+))?")
+
+
+def text_column(array: Array) -> Array:
+    """Return texts cut at their first NUL (numpy itself only drops trailing ones)."""
+    if array.dtype.itemsize == 0:
+        return array
+    letters = np.array(array, order="C").reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)
+    letters[np.logical_or.accumulate(letters == 0, axis=1)] = 0
+    return letters.reshape(-1).view(array.dtype).reshape(array.shape)
+
+
+def _widened(array: Array) -> Array:
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    return array if array.dtype == np.uint64 else array.astype(np.int64)
+
+
+class _Values:
+    """Scope of an expression for columns: its attributes are whole columns, in 64 bits."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_config_":
+            config = self._columns.layout.config
+            if config is None:
+                raise missing_config(self._columns.layout.xtc_type)
+            return config
+        member = self._columns.layout.xtc_type.members[name]
+        if isinstance(member, Field) and member.nested:
+            return _Values(self._columns._inside(name))
+        return _widened(self._columns._member(member, None))
+
+
+class Columns(ABC):
+    """The values of many objects of one layout."""
+
+    layout: Layout
+
+    @abstractmethod
+    def _stored(self, name: str) -> Array:
+        """Return a stored field (numbers, text, or structured) of all objects."""
+
+    @abstractmethod
+    def _inside(self, name: str) -> Columns:
+        """Return the columns of a nested object (not an array)."""
+
+    @abstractmethod
+    def _one_by_one(self, get: Callable[[Record], Any]) -> Array:
+        """Return what `get` gives for each object."""
+
+    def _find(self, path: str) -> tuple[Member, int | None, str | None]:
+        match = _PATH.fullmatch(path)
+        name = match.group(1) if match else path
+        members = self.layout.xtc_type.members
+        if match is None or name not in members:
+            raise NotFoundError(
+                f"{self.layout.xtc_type.name} has no {name}", did_you_mean(name, self.layout.xtc_type.accessors)
+            )
+        index = match.group(2)
+        return members[name], None if index is None else int(index), match.group(3)
+
+    def _member(self, member: Member, index: int | None) -> Array:
+        match member:
+            case Field():
+                values = self._stored(member.name)
+                return text_column(values) if member.type == "char" else values
+            case Bits():
+                word = self._stored(member.word)
+                return convert_array(word >> member.shift & np.uint64((1 << member.width) - 1).astype(word.dtype), member.type)
+            case Method():
+                return self._method(member, index)
+
+    def _method(self, method: Method, index: int | None) -> Array:
+        xtc_type = self.layout.xtc_type
+        key = f"columns of {method.name}"
+        if key not in xtc_type.compiled:
+            arguments = () if method.argument is None else (method.argument,)
+            xtc_type.compiled[key] = compile_columns(method.expression, xtc_type, *arguments)
+        function = xtc_type.compiled[key]
+        if method.argument is not None and index is None:
+            if method.count is None or not method.count.isdigit() or function is None:
+                return self._one_by_one(lambda record: record.values_of(method.name))
+            return np.stack([self._method(method, i) for i in range(int(method.count))], axis=-1)
+        if function is None:
+            get = getattr if index is None else (lambda record, name: getattr(record, name)(index))
+            return self._one_by_one(lambda record: get(record, method.name))
+        values = function(_Values(self)) if index is None else function(_Values(self), index)
+        if method.rank:
+            values = np.stack([np.broadcast_to(value, self._shape()) for value in values], axis=-1)
+        return convert_array(np.broadcast_to(values, self._shape() + np.shape(values)[len(self._shape()) :]), method.type)
+
+    @abstractmethod
+    def _shape(self) -> tuple[int, ...]:
+        """Shape of the array of objects."""
+
+
+class RecordColumns(Columns):
+    """Columns of a structured array of objects of fixed size (any shape)."""
+
+    def __init__(self, layout: Layout, records: Array) -> None:
+        if layout.size is None or records.dtype.itemsize != layout.size:
+            raise DataError(f"{layout.xtc_type.name}: not an array of objects of {layout.size} bytes")
+        self.layout = layout
+        self.records = records
+
+    def column(self, path: str) -> Array:
+        """Return the values of an accessor; the first axes are those of the array of objects."""
+        member, index, rest = self._find(path)
+        if rest is not None:
+            return self._inside(member.name).column(rest)
+        return self._member(member, index)
+
+    def _shape(self) -> tuple[int, ...]:
+        return self.records.shape
+
+    def _stored(self, name: str) -> Array:
+        spot = self.layout.spots[name]
+        if spot.dtype is not None and not spot.dtype.itemsize:
+            return np.zeros((*self.records.shape, *(spot.shape or ())), spot.dtype)
+        return np.asarray(self.records[name])
+
+    def _inside(self, name: str) -> RecordColumns:
+        item = self.layout.spots[name].item
+        if item is None:
+            raise NotFoundError(f"{self.layout.xtc_type.name}.{name} is not an object with accessors of its own")
+        return RecordColumns(item, self._stored(name))
+
+    def _one_by_one(self, get: Callable[[Record], Any]) -> Array:
+        size = self.layout.needed
+        data = memoryview(np.ascontiguousarray(self.records).reshape(-1).tobytes())
+        values = [get(self.layout.record(data, i * size, (i + 1) * size)) for i in range(self.records.size)]
+        array = np.array(values)
+        return array.reshape(self.records.shape + array.shape[1:])
+
+
+class _Pieces:
+    """Where an array is stored in each object: places (n,) in the buffer, and its dimensions (n, ndim)."""
+
+    def __init__(self, places: Places, dims: Places, dtype: np.dtype[Any]) -> None:
+        self.places = places
+        self.dims = dims
+        self.dtype = dtype
+
+
+class Batch(Columns):
+    """Many objects of one layout: payloads in one buffer.
+
+    Parameters
+    ----------
+    layout : Layout
+    buffer : bytes-like
+    starts, sizes : integer arrays, shape (n,)
+        Place and size in bytes of each payload in the buffer.
+
+    Raises
+    ------
+    DataError
+        An object does not fit into its payload.
+    """
+
+    def __init__(self, layout: Layout, buffer: Buffer, starts: Places, sizes: Places) -> None:
+        self.layout = layout
+        self.data: NDArray[np.uint8] = np.frombuffer(buffer, np.uint8)
+        self.starts = np.ascontiguousarray(starts, np.int64)
+        self.limits = self.starts + np.asarray(sizes, np.int64)
+        self._places = self._dims = np.zeros((0, 0), np.int64)
+        if layout.program is None:
+            bad = (self.limits - self.starts < layout.needed) | (self.starts < 0) | (self.limits > len(self.data))
+        else:
+            found, self._places, self._dims = layout.program.locate(self.data, self.starts, self.limits)
+            bad = found < 0
+        if bad.any():
+            row = int(np.argmax(bad))
+            start, limit = int(self.starts[row]), int(self.limits[row])
+            if not 0 <= start <= limit <= len(self.data):
+                raise DataError(f"{layout.xtc_type.name}: payload {row} is outside of the buffer")
+            layout.record(memoryview(self.data).toreadonly(), start, limit)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, row: int) -> Record:
+        return self.layout.record(memoryview(self.data).toreadonly(), int(self.starts[row]), int(self.limits[row]))
+
+    def column(self, path: str, out: Array | None = None) -> Array:
+        """Return the values of an accessor as one array.
+
+        Parameters
+        ----------
+        path : str
+        out : array, optional
+            Where to put them: C-contiguous, of the right shape and dtype; arrays are copied there without detour.
+
+        Returns
+        -------
+        array, shape (n, ...)
+            Arrays of objects add an axis: ``quads.data`` is (n, quads, sections, 185, 388).
+
+        Raises
+        ------
+        DataError
+            The shape is not the same in all objects (see `ragged`).
+        """
+        member, index, rest = self._find(path)
+        if rest is not None:
+            return self._column_inside(member.name, rest, out)
+        pieces = self._pieces(member, index)
+        if pieces is None:
+            values = self._member(member, index)
+        else:
+            shape = self._common(pieces.dims, path)
+            if out is None:
+                out = np.empty((len(self), *shape), pieces.dtype)
+            elif out.shape != (len(self), *shape) or out.dtype != pieces.dtype or not out.flags.c_contiguous:
+                raise ValueError(f"{path}: the output has to be a C array of shape {(len(self), *shape)}, {pieces.dtype}")
+            gather(self.data, pieces.places, math.prod(shape) * pieces.dtype.itemsize, out.reshape(-1).view(np.uint8))
+            values = text_column(out) if pieces.dtype.kind == "S" else out
+        if out is not None and values is not out:
+            out[...] = values
+            return out
+        return values
+
+    def ragged(self, path: str) -> tuple[Places, Array]:
+        """Return the values of an accessor whose length differs from object to object.
+
+        Returns
+        -------
+        lengths : int64 array (n,)
+            Number of rows of each object.
+        values : array (sum of lengths, ...)
+            The rows of all objects, one after the other.  Rows are elements along the first axis of the accessor's array (of
+            ``quads.data``: sections), or, if the value is a single one, the values of an array of objects
+            (``fifoEvents.eventCode``).
+
+        Raises
+        ------
+        DataError
+            The arrays differ in more than their first axis.
+        """
+        member, index, rest = self._find(path)
+        if rest is not None:
+            return self._ragged_inside(member.name, rest)
+        pieces = self._pieces(member, index)
+        if pieces is None or pieces.dims.shape[1] == 0:
+            values = self.column(path)
+            if values.ndim == 1:
+                return np.ones(len(self), np.int64), values
+            return np.full(len(self), values.shape[1], np.int64), values.reshape(-1, *values.shape[2:])
+        lengths = pieces.dims[:, 0]
+        tail = self._common(pieces.dims[lengths > 0, 1:], path)
+        size = math.prod(tail) * pieces.dtype.itemsize
+        values = np.empty((int(lengths.sum()), *tail), pieces.dtype)
+        gather_ragged(self.data, pieces.places, lengths * size, values.reshape(-1).view(np.uint8))
+        return lengths, text_column(values) if pieces.dtype.kind == "S" else values
+
+    def shapes(self, path: str) -> Places:
+        """Return the shape of an array accessor in each object, (n, ndim); it must not lead through arrays of objects."""
+        member, index, rest = self._find(path)
+        if rest is not None:
+            return self._inside(member.name).shapes(rest)
+        pieces = self._pieces(member, index)
+        if pieces is not None:
+            return pieces.dims
+        shape = self.column(path).shape[1:]
+        return np.tile(np.array(shape, np.int64), (len(self), 1))
+
+    def counts(self, name: str) -> Places:
+        """Return the number of elements of an array of objects, for each object, (n,)."""
+        return np.ascontiguousarray(self._where(name)[1].prod(axis=1))
+
+    def elements(self, name: str) -> Batch:
+        """Return the elements of an array of objects (or the nested objects) of all objects, one after the other."""
+        item = self._item(name)
+        places, dims = self._where(name)
+        counts = np.ascontiguousarray(dims.prod(axis=1))
+        if item.program is None:
+            first = np.repeat(places - item.needed * (np.cumsum(counts) - counts), counts)
+            starts = first + item.needed * np.arange(len(first))
+        elif self.layout.spots[name].ndim:
+            starts = item.program.elements(self.data, np.ascontiguousarray(places), counts, self.limits)
+        else:
+            starts = places
+        limits = np.repeat(self.limits, counts)
+        return Batch(item, self.data, starts, limits - starts)
+
+    def _item(self, name: str) -> Layout:
+        spot = self.layout.spots.get(name)
+        if spot is None or spot.item is None:
+            raise NotFoundError(f"{self.layout.xtc_type.name}.{name} is not an object with accessors of its own")
+        return spot.item
+
+    def _where(self, name: str) -> tuple[Places, Places]:
+        """Return the place of a stored field in each object, and its dimensions."""
+        spot: Spot = self.layout.spots[name]
+        if spot.offset is not None and spot.shape is not None:
+            return self.starts + spot.offset, np.tile(np.array(spot.shape, np.int64), (len(self), 1))
+        return np.ascontiguousarray(self._places[:, spot.step]), self._dims[:, spot.dims : spot.dims + spot.ndim]
+
+    def _pieces(self, member: Member, index: int | None) -> _Pieces | None:
+        if isinstance(member, Field):
+            spot = self.layout.spots[member.name]
+            if spot.dtype is not None and spot.dtype.itemsize:
+                return _Pieces(*self._where(member.name), spot.dtype)
+        elif isinstance(member, Method) and "view(" in member.expression and (index is None) == (member.argument is None):
+            return self._view(member, index)
+        return None
+
+    def _view(self, method: Method, index: int | None) -> _Pieces | None:
+        """Return the pieces of a method that shows the bytes of a field as an array (``view(...) if ... else empty``)."""
+        node = parse(method.expression)
+        test = None
+        if isinstance(node, ast.IfExp):
+            test, node = node.test, node.body
+        match node:
+            case ast.Call(func=ast.Name(id="view"), args=[ast.Name(id=name), ast.Constant(value=str(kind)), offset, *dims]):
+                dtype = np.dtype("<" + kind)
+            case _:
+                return None
+        shown = np.ones(len(self), bool) if test is None else self._evaluate(test, method, index) != 0
+        places, stored = self._where(name)
+        begin = self._evaluate(offset, method, index)
+        shape = np.stack([self._evaluate(dim, method, index) for dim in dims], axis=1)
+        shape[~shown] = 0
+        room = stored.prod(axis=1) * self.layout.spots[name].dtype.itemsize  # type: ignore[union-attr]
+        needed = shape.astype(float).prod(axis=1) * dtype.itemsize + np.where(shown, begin, 0)
+        bad = (needed > room) | (shape.min(axis=1) < 0) | (begin < 0)
+        if bad.any():
+            getattr(self[int(np.argmax(bad))], method.name)
+            raise DataError(f"{self.layout.xtc_type.name}.{method.name} needs more bytes than are stored")
+        return _Pieces(places + np.where(shown, begin, 0), shape, dtype)
+
+    def _evaluate(self, node: ast.expr, method: Method, index: int | None) -> Array:
+        arguments = () if method.argument is None else (method.argument,)
+        function = compile_columns(ast.unparse(node), self.layout.xtc_type, *arguments)
+        if function is None:
+            single = compile_value(ast.unparse(node), self.layout.xtc_type, *arguments)
+            values = np.array([single(record, *([] if index is None else [index])) for record in self])
+        else:
+            values = function(_Values(self), *([] if index is None else [index]))
+        return np.array(np.broadcast_to(values, (len(self),)), np.int64)
+
+    def _common(self, dims: Places, path: str) -> tuple[int, ...]:
+        """Return the dimensions that all objects share."""
+        if not len(dims):
+            return (0,) * dims.shape[1]
+        if (dims != dims[0]).any():
+            row = int(np.argmax((dims != dims[0]).any(axis=1)))
+            raise DataError(
+                f"{self.layout.xtc_type.name}: the shape of {path} changes from {tuple(dims[0].tolist())} to {tuple(dims[row].tolist())}"
+            )
+        return tuple(dims[0].tolist())
+
+    def _column_inside(self, name: str, rest: str, out: Array | None) -> Array:
+        shape = self._common(self._where(name)[1], name)
+        inner = None if out is None else out.reshape(-1, *out.shape[1 + len(shape) :])
+        values = self.elements(name).column(rest, inner)
+        return out if out is not None else values.reshape(len(self), *shape, *values.shape[1:])
+
+    def _ragged_inside(self, name: str, rest: str) -> tuple[Places, Array]:
+        lengths, values = self.elements(name).ragged(rest)
+        ends = np.cumsum(self.counts(name))
+        sums = np.concatenate(([0], np.cumsum(lengths)))
+        return sums[ends] - sums[np.concatenate(([0], ends[:-1]))] if len(ends) else ends, values
+
+    def _shape(self) -> tuple[int, ...]:
+        return (len(self),)
+
+    def _stored(self, name: str) -> Array:
+        spot = self.layout.spots[name]
+        if spot.dtype is None and spot.text:
+            return self._one_by_one(lambda record: getattr(record, name).encode("latin-1"))
+        if spot.dtype is None:
+            raise NotFoundError(f"{self.layout.xtc_type.name}.{name} has objects of variable size; name one of their accessors")
+        return self.column(name) if spot.dtype.itemsize else np.zeros((len(self), *(spot.shape or ())), spot.dtype)
+
+    def _inside(self, name: str) -> Batch:
+        self._item(name)
+        if self.layout.spots[name].ndim:
+            raise NotFoundError(f"{self.layout.xtc_type.name}.{name} is an array of objects")
+        return self.elements(name)
+
+    def _one_by_one(self, get: Callable[[Record], Any]) -> Array:
+        return np.array([get(record) for record in self])
