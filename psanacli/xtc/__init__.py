@@ -45,9 +45,11 @@ from psanacli.xtc.headers import (
 )
 from psanacli.xtc.layout import Layout, bind, config_for, config_inside, decode
 from psanacli.xtc.record import Record, Records
+from psanacli.xtc.run_writer import Clock, RunWriter, StreamWriter, node
 from psanacli.xtc.smalldata import PROXY, XTC, big_file_of, check_proxies, proxies_in, read_proxy
 from psanacli.xtc.sources import NO_SOURCE, Segment, Source, SourceMatch
 from psanacli.xtc.walk import FileTable, Node, Patterns, Problem, ProblemKind, walk_buffer, walk_file, walk_tree
+from psanacli.xtc.writer import Container, Contribution, Datagram, DatagramBlock, epics_record
 
 if sys.byteorder != "little":
     raise ImportError("psanacli works on little-endian machines only")
@@ -68,9 +70,14 @@ __all__ = [
     "SEVERITIES",
     "XTC",
     "Batch",
+    "Clock",
+    "Container",
+    "Contribution",
     "ContributionFlag",
     "Damage",
     "DamageBit",
+    "Datagram",
+    "DatagramBlock",
     "DatagramFlag",
     "Engine",
     "Enumeration",
@@ -83,9 +90,11 @@ __all__ = [
     "ProblemKind",
     "Record",
     "Records",
+    "RunWriter",
     "Segment",
     "Source",
     "SourceMatch",
+    "StreamWriter",
     "Transition",
     "XtcType",
     "big_file_of",
@@ -99,12 +108,14 @@ __all__ = [
     "decode_epics",
     "decompress",
     "epics_heads",
+    "epics_record",
     "epics_type",
     "fiducials",
     "find",
     "is_configuration",
     "named",
     "names",
+    "node",
     "proxies_in",
     "read_proxy",
     "service",
