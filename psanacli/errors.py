@@ -11,7 +11,6 @@ wrong; 7 a check said no; 130 interrupted.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 EXIT_BUG = 1
@@ -83,6 +82,8 @@ def fold(name: str) -> str:
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `names` that are near to `name`, best first; case and ``-``/``_`` do not matter."""
+    import difflib  # only when something was missed: `psana --help` need not wait for it
+
     by_fold: dict[str, str] = {}
     for known in names:
         by_fold.setdefault(fold(known), known)

@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -147,9 +148,9 @@ def run(args: Sequence[str]) -> int:
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else EXIT_BUG
         except BaseException as error:  # the one place where all others are answered
-            _ignore_signals()  # or an impatient second Ctrl-C would end the answer to the first
             verbose = context is not None and console.VERBOSE in context.meta
-            return parallel.end_all(error, partial(_answer, error, verbose))
+            with _deaf_to_signals():
+                return parallel.end_all(error, partial(_answer, error, verbose))
 
 
 def _answer(error: BaseException, verbose: bool) -> int:
@@ -188,10 +189,19 @@ class _Terminated(BaseException):
     """The process was asked to end (SIGTERM), as batch systems do when the time is up."""
 
 
-def _ignore_signals() -> None:
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """Keep an impatient second Ctrl-C from ending the answer to the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
