@@ -1,0 +1,87 @@
+"""The shuffle filter of HDF5, as fast as memory allows and without HDF5's lock."""
+
+import sys
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
+
+if sys.byteorder != "little":
+    raise ImportError("psanacli needs a machine with little-endian byte order, as the data are")
+
+
+def shuffle(const uint8_t[::1] data, Py_ssize_t item, uint8_t[::1] out):
+    """Write the bytes of `data` to `out` in the order of HDF5's shuffle filter: first bytes of all items first.
+
+    A rest that is no whole item is copied as it is.
+    """
+    cdef Py_ssize_t size = data.shape[0], count, i, k, block, stop
+    if out.shape[0] != size:
+        raise ValueError("out has another size than data")
+    if not size:
+        return
+    count = size // item if item > 0 else 0
+    cdef const uint8_t *source = &data[0]
+    cdef uint8_t *target = &out[0]
+    with nogil:
+        if item <= 1 or count <= 1:
+            memcpy(target, source, <size_t>size)
+        elif item == 2:
+            shuffle_two(source, target, count)
+        elif item == 4:
+            shuffle_four(source, target, count)
+        else:
+            # Blocks that stay in the cache while each byte of an item has its turn.
+            block = max(1, 16384 // item)
+            i = 0
+            while i < count:
+                stop = min(count, i + block)
+                for k in range(item):
+                    shuffle_one(source + i * item + k, item, target + k * count + i, stop - i)
+                i = stop
+        if item > 1 and count > 1 and count * item < size:
+            memcpy(target + count * item, source + count * item, <size_t>(size - count * item))
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    #if defined(__GNUC__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+    #define MULTIVERSION __attribute__((target_clones("avx2", "default")))
+    #else
+    #define MULTIVERSION
+    #endif
+
+    MULTIVERSION
+    static void shuffle_two(const uint8_t *restrict source, uint8_t *restrict target, int64_t count) {
+        uint8_t *restrict high = target + count;
+        for (int64_t i = 0; i < count; i++) {
+            uint16_t word;
+            memcpy(&word, source + 2 * i, 2);
+            target[i] = (uint8_t)word;
+            high[i] = (uint8_t)(word >> 8);
+        }
+    }
+
+    MULTIVERSION
+    static void shuffle_four(const uint8_t *restrict source, uint8_t *restrict target, int64_t count) {
+        uint8_t *restrict b = target + count, *restrict c = target + 2 * count, *restrict d = target + 3 * count;
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t word;
+            memcpy(&word, source + 4 * i, 4);
+            target[i] = (uint8_t)word;
+            b[i] = (uint8_t)(word >> 8);
+            c[i] = (uint8_t)(word >> 16);
+            d[i] = (uint8_t)(word >> 24);
+        }
+    }
+
+    static void shuffle_one(const uint8_t *restrict source, int64_t step, uint8_t *restrict target, int64_t count) {
+        for (int64_t i = 0; i < count; i++)
+            target[i] = source[i * step];
+    }
+    """
+    void shuffle_two(const uint8_t *source, uint8_t *target, int64_t count) nogil
+    void shuffle_four(const uint8_t *source, uint8_t *target, int64_t count) nogil
+    void shuffle_one(const uint8_t *source, int64_t step, uint8_t *target, int64_t count) nogil

@@ -1,0 +1,176 @@
+"""Values that the file has and the catalogue has not, or not for many objects at once.
+
+What stands here are the few types that need code: quadrants of a CSPAD in the order of their numbers, event codes as
+flags, corrected spectra, names of detectors.  All else is a column of `psanacli.xtc`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError
+from psanacli.xtc import Source
+from psanacli.xtc.columns import Batch
+
+Array = NDArray[Any]
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+
+
+def column(batch: Batch, accessor: str) -> Array:
+    """Return the values of an accessor for all objects, shape ``(n, ...)``; with an index, for all indices."""
+    special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))
+    if special:
+        return special(batch)
+    if match := _ELEMENT.fullmatch(accessor):
+        values: Array = batch.column(match[1])[:, int(match[2])]
+        return values
+    return batch.column(accessor)
+
+
+def ragged(batch: Batch, accessor: str) -> tuple[NDArray[np.int64], Array]:
+    """Return lengths and rows of an array that differs in length from object to object."""
+    special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))
+    if special is _common_mode:
+        lengths = batch.shapes("data")[:, 0]
+        return lengths, np.zeros(int(lengths.sum()), np.float32)
+    return batch.ragged(accessor)
+
+
+def counts(batch: Batch, accessor: str) -> NDArray[np.int64]:
+    """Return the number of elements of an array of objects, for each object."""
+    return batch.counts(accessor)
+
+
+def shape_inside(batch: Batch, accessor: str) -> tuple[int, ...]:
+    """Return the shape that an array of objects has in every object.
+
+    Raises
+    ------
+    DataError
+        It is not the same in all.
+    """
+    shapes = batch._where(accessor)[1]
+    if len(shapes) and (shapes != shapes[0]).any():
+        raise DataError(f"{batch.layout.xtc_type.name}: the number of {accessor} changes")
+    return tuple(int(size) for size in shapes[0]) if len(shapes) else ()
+
+
+def elements(batch: Batch, accessor: str) -> Batch:
+    """Return the elements of an array of objects; quadrants of a CSPAD in the order of their numbers.
+
+    The file has the quadrants in their order of arrival; the facility's reader shows them sorted.
+    """
+    inner = batch.elements(accessor)
+    if accessor != "quads" or not batch.layout.xtc_type.name.startswith("CsPad.") or not len(batch):
+        return inner
+    numbers = inner.column("quad").reshape(len(batch), -1)
+    if (numbers[:, 1:] >= numbers[:, :-1]).all():
+        return inner
+    order = np.argsort(numbers, axis=1, kind="stable") + numbers.shape[1] * np.arange(len(batch))[:, None]
+    order = order.reshape(-1)
+    return Batch(inner.layout, inner.data, inner.starts[order], (inner.limits - inner.starts)[order])
+
+
+def _common_mode(batch: Batch) -> Array:
+    """Return the common mode that was subtracted: none, in data as they were taken."""
+    sections = 2 if batch.layout.xtc_type.name == "CsPad2x2.ElementV1" else batch.column("data").shape[1]
+    return np.zeros((len(batch), sections), np.float32)
+
+
+def _section_mask(batch: Batch) -> Array:
+    """Return the mask of sections of quadrants (`CsPad.ElementV2`), from the regions of interest in the configuration."""
+    masks = np.array([batch.layout.config.roiMask(quad) for quad in range(4)], np.uint32)
+    return masks[batch.column("quad")]
+
+
+def _sections(batch: Batch) -> Array:
+    """Return the number of each section of the 4 quadrants among those that are read out, -1 for the others."""
+    found = np.full((len(batch), 4, 8), -1, np.int8)
+    for row, record in enumerate(batch):
+        for quad in range(4):
+            read = [section for section in range(8) if record.roiMask(quad) >> section & 1]
+            found[row, quad, read] = range(len(read))
+    return found
+
+
+def _present(batch: Batch) -> Array:
+    """Return for each event code up to 255 whether it occurs."""
+    lengths, codes = batch.ragged("fifoEvents.eventCode")
+    found = np.zeros((len(batch), 256), np.uint8)
+    known = codes < 256
+    found[np.repeat(np.arange(len(batch)), lengths)[known], codes[known]] = 1
+    return found
+
+
+def _corrected(batch: Batch) -> Array:
+    """Return spectra divided by the polynomial of non-linearity of the spectrometer."""
+    counts = batch.column("data").astype(np.int64)
+    if batch.layout.xtc_type.name == "OceanOptics.DataV1":
+        counts ^= 0x2000  # the first version of the board has one bit inverted
+    if batch.layout.config is None:
+        raise DataError("a spectrum without its configuration object")
+    counts = counts.astype(np.float64)
+    sums = np.zeros_like(counts)
+    for coefficient in reversed(batch.layout.config.nonlinCorrect.tolist()):
+        sums = coefficient + counts * sums
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return counts / sums
+
+
+@cache
+def _timepix_order() -> NDArray[np.int64]:
+    """Return for each pixel of a 512 x 512 image its place in the 1024 x 256 strip of a first-version frame."""
+    row, across = np.divmod(np.arange(1024 * 256), 256)
+    band = row // 256
+    x = np.choose(band, [row, row - 256, 1023 - row, 1279 - row])
+    y = np.choose(band, [511 - across, 255 - across, across, across + 256])
+    order = np.empty(512 * 512, np.int64)
+    order[y * 512 + x] = np.arange(1024 * 256)
+    return order
+
+
+def _timepix(batch: Batch) -> Array:
+    """Return first-version images in the geometry of the second, in which alone the facility's reader shows them."""
+    return batch.column("data").reshape(len(batch), -1)[:, _timepix_order()].reshape(len(batch), 512, 512)
+
+
+def _timepix_size(batch: Batch) -> Array:
+    return np.full(len(batch), 512, np.uint16)
+
+
+def _sources(name: str) -> Callable[[Batch], Array]:
+    def values(batch: Batch) -> Array:
+        words = zip(batch.column("log").tolist(), batch.column("phy").tolist(), strict=True)
+        return np.array([_SOURCE[name](Source(log, phy)) for log, phy in words])
+
+    return values
+
+
+_SOURCE: dict[str, Callable[[Source], Any]] = {
+    "processId": lambda source: source.process,
+    "detector": lambda source: source.detector.encode(),
+    "detId": lambda source: source.det_id,
+    "device": lambda source: source.device.encode(),
+    "devId": lambda source: source.dev_id,
+}
+
+_COLUMNS: dict[tuple[str, str], Callable[[Batch], Array]] = {
+    ("CsPad.ElementV1", "common_mode"): _common_mode,
+    ("CsPad.ElementV2", "common_mode"): _common_mode,
+    ("CsPad2x2.ElementV1", "common_mode"): _common_mode,
+    ("CsPad.ElementV2", "sectionMask"): _section_mask,
+    **{(f"CsPad.ConfigV{version}", "sections"): _sections for version in (2, 3, 4, 5)},
+    ("EvrData.DataV4", "present"): _present,
+    **{(f"OceanOptics.DataV{version}", "nonlinerCorrected"): _corrected for version in (1, 2, 3)},
+    ("Timepix.DataV1", "data"): _timepix,
+    ("Timepix.DataV1", "width"): _timepix_size,
+    ("Timepix.DataV1", "height"): _timepix_size,
+    **{("Pds.DetInfo", name): _sources(name) for name in _SOURCE},
+}
+

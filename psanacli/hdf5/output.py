@@ -1,0 +1,247 @@
+"""A file that exists whole or not at all, and that an interrupted translation can go on with.
+
+The file grows under a hidden name beside the final one, and is renamed when it is complete and synced.  Beside it lies a journal: a
+first line says what is made from what, further lines how many blocks are safe in the file.
+
+HDF5 keeps its metadata in memory, and by itself writes some of it at any time.  Here it is told not to: between two
+checkpoints only chunks are appended, so what a killed process leaves is the file as of its last checkpoint, plus
+bytes that nothing refers to.  At a checkpoint the file is closed and synced between two lines of the journal; who
+is killed just then has to start over, which the journal shows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from h5py import h5f, h5o, h5p
+
+from psanacli.errors import OutputError
+from psanacli.hdf5.object_header import set_shuffle_size
+
+CHECKPOINT_SECONDS = 10.0
+MOST_METADATA = 48 << 20
+"""Bytes of metadata in memory that ask for a checkpoint before its time."""
+
+Build = Callable[[h5f.FileID], list[tuple[bytes, int]]]
+"""Makes groups and datasets of a new file; returns the datasets whose shuffle filter needs another element size."""
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn errors of the system and of HDF5 into an `OutputError` that names the file."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except (OSError, RuntimeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _reason(str(error))
+        raise OutputError(f"{path}: cannot be written: {reason}") from error
+
+
+def _reason(text: str) -> str:
+    """Return the part of an HDF5 message that a user understands."""
+    for part in text.split(","):
+        if "error message = " in part:
+            return part.split("error message = ")[1].strip(" ')")
+    return text.strip()
+
+
+class Output:
+    """One HDF5 file in the making.
+
+    Parameters
+    ----------
+    path : Path
+        Its final name.
+    identity : dict
+        What it is made from and how (JSON values); an interrupted file is gone on with only if this is the same.
+    overwrite : bool
+        Replace a file of that name.
+    resume : bool
+        Go on with what an interrupted process left, if there is something that fits.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any], *, overwrite: bool = False, resume: bool = False) -> None:
+        self.path = path
+        self.part = path.with_name(f".{path.name}.part")
+        self.journal = path.with_name(f".{path.name}.journal")
+        self.done = 0
+        self._identity = json.loads(json.dumps(identity))
+        self._overwrite = overwrite
+        self._resume = resume
+        self._lock = -1
+        self._checked = 0.0
+        self._kept = False
+        self.file: h5f.FileID | None = None
+
+    def begin(self, build: Build) -> int:
+        """Make the file, or open the one that was begun.
+
+        Parameters
+        ----------
+        build : callable
+            Makes the structure of a new file.
+
+        Returns
+        -------
+        int
+            Number of blocks that are in it already.
+
+        Raises
+        ------
+        OutputError
+            A file of that name exists and shall not be replaced, or another process makes it, or it cannot be written.
+        """
+        if self.path.exists() and not self._overwrite:
+            raise OutputError(f"{self.path} exists", "--overwrite replaces it")
+        with told(self.path):
+            self._lock = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._take_lock()
+            self.done = self._checkpointed() if self._resume else 0
+            if self.done:
+                self._kept = True
+                self._open()
+            else:
+                os.truncate(self._lock, 0)
+                self._write({"identity": self._identity})
+                self._create(build)
+        self._checked = time.monotonic()
+        return self.done
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock = -1
+            raise OutputError(f"{self.path}: another process is writing it", f"its journal is {self.journal}") from None
+        except OSError:
+            return  # a file system without locks
+
+    def _checkpointed(self) -> int:
+        """Return the number of blocks that the journal calls safe, 0 if they are none or of another translation."""
+        try:
+            with open(self.journal, "rb") as lines:
+                entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        except ValueError:
+            return 0
+        if not entries or entries[0].get("identity") != self._identity or "done" not in entries[-1]:
+            return 0
+        return int(entries[-1]["done"]) if self.part.exists() else 0
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        os.write(self._lock, (json.dumps(entry) + "\n").encode())
+        os.fsync(self._lock)
+
+    def _create(self, build: Build) -> None:
+        creation = h5p.create(h5p.FILE_CREATE)
+        self.part.unlink(missing_ok=True)
+        self.file = h5f.create(os.fsencode(self.part), h5f.ACC_EXCL, creation, _access())
+        addresses = [(h5o.get_info(self.file, name).addr, size) for name, size in build(self.file)]
+        self._close()
+        with open(self.part, "r+b") as raw:
+            for address, size in addresses:
+                set_shuffle_size(raw, address, size)
+        self._open()
+
+    def _open(self) -> None:
+        self.file = h5f.open(os.fsencode(self.part), h5f.ACC_RDWR, _access())
+
+    def _close(self) -> None:
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        if time.monotonic() - self._checked > CHECKPOINT_SECONDS:
+            return True
+        return self.file is not None and self.file.get_mdc_size()[0] > MOST_METADATA
+
+    def checkpoint(self, done: int) -> None:
+        """Make the first `done` blocks safe.  The file is closed and opened again, so identifiers of datasets become void."""
+        with told(self.path):
+            self._write({"closing": done})
+            self._kept = False
+            self._close()
+            _sync(self.part)
+            self._write({"done": done})
+            self._kept = True
+            self.done = done
+            self._open()
+        self._checked = time.monotonic()
+
+    def finish(self) -> None:
+        """Close and sync the file, and give it its final name."""
+        with told(self.path):
+            self._kept = False
+            self._close()
+            _sync(self.part)
+            if self.path.exists() and not self._overwrite:
+                raise OutputError(f"{self.path} exists now; what was made stays in {self.part}")
+            os.replace(self.part, self.path)
+            self.journal.unlink()
+            _sync(self.path.parent)
+        os.close(self._lock)
+        self._lock = -1
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave nothing but what can be gone on with."""
+        if self._lock < 0:
+            return
+        try:
+            self._abandon()
+        except (OSError, RuntimeError):
+            if error is None:
+                raise  # else the first error is the one to tell
+        finally:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _abandon(self) -> None:
+        """Drop the open file without another byte to the disk, which may be full; keep what the last checkpoint made safe."""
+        if not self._kept:
+            self.part.unlink(missing_ok=True)
+            self.journal.unlink(missing_ok=True)
+        if self.file is not None:
+            nowhere = os.memfd_create("dropped")
+            os.dup2(nowhere, self.file.get_vfd_handle())
+            os.close(nowhere)
+            self._close()
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a checkpoint that ``--resume`` can go on from."""
+        return self._kept
+
+
+def _access() -> h5p.PropFAID:
+    """Return how files are opened: readable by every HDF5, metadata kept in memory, identifiers closed with the file."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    cache = access.get_mdc_config()
+    cache.evictions_enabled = False
+    cache.incr_mode = cache.flash_incr_mode = cache.decr_mode = 0
+    access.set_mdc_config(cache)
+    return access
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,258 @@
+"""From objects to rows: the values of a dataset for many objects at once.
+
+An `Encoder` takes a batch of payloads of one layout and gives, for each dataset of the type, one array with a row for each object, in
+the memory image of the dataset's form.  The same is used for a single configuration object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError
+from psanacli.hdf5 import derived
+from psanacli.hdf5.forms import SEQUENCE, Form, array_of, compound, form_of
+from psanacli.hdf5.layout import DatasetLayout, Member, TypeLayout
+from psanacli.xtc.columns import Batch
+
+Array = NDArray[Any]
+
+
+class Column:
+    """One dataset of one type, as it is for objects of a certain shape.
+
+    Attributes
+    ----------
+    layout : DatasetLayout
+    base : Form
+        Of one element, without the dimensions of the object's array.
+    shape : tuple of int
+        Dimensions of the object's array.
+    """
+
+    def __init__(self, layout: DatasetLayout, base: Form, shape: tuple[int, ...]) -> None:
+        self.layout = layout
+        self.base = base
+        self.shape = shape
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.layout.name
+
+    @property
+    def empty(self) -> bool:
+        """Whether the object has no element for it."""
+        return 0 in self.shape
+
+    @property
+    def form(self) -> Form:
+        """The element type in the event form: an array type if the object has an array."""
+        return array_of(self.base, self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The memory image of one row."""
+        return np.dtype((self.base.dtype, self.shape)) if self.shape else self.base.dtype
+
+
+def columns_of(layout: TypeLayout, batch: Batch) -> list[Column]:
+    """Return the columns of a type as the first object of `batch` has them."""
+    one = batch if len(batch) == 1 else Batch(batch.layout, batch.data, batch.starts[:1], (batch.limits - batch.starts)[:1])
+    found = []
+    for dataset in _expanded(layout, one):
+        base = compound(dataset.members) if dataset.members else form_of(dataset.form)
+        values = Encoder().dataset(dataset, base, one)
+        if dataset.otherwise and 0 in values.shape:
+            form, accessor = dataset.otherwise
+            dataset = replace(dataset, form=form, value=accessor, otherwise=None)
+            base = form_of(form)
+            values = Encoder().dataset(dataset, base, one)
+        found.append(Column(dataset, base, values.shape[1:]))
+    return found
+
+
+def _expanded(layout: TypeLayout, one: Batch) -> Sequence[DatasetLayout]:
+    """Put in one dataset for each channel where a type has them (Generic1D)."""
+    if not any(dataset.channels for dataset in layout.datasets):
+        return layout.datasets
+    record = one[0]
+    found = []
+    for channel in range(len(record.values_of("data_u8"))):
+        filled = [
+            (form, name)
+            for form, name in (("u1", "u8"), ("u2", "u16"), ("u4", "u32"), ("f4", "f32"), ("f8", "f64"))
+            if getattr(record, f"data_{name}")(channel) is not None
+        ]
+        if not filled:
+            break
+        form, name = filled[0]
+        dataset = layout.datasets[0]
+        found.append(
+            replace(dataset, name=dataset.name % channel, form=form, value=f"data_{name}({channel})", channels=False)
+        )
+    return found
+
+
+class Encoder:
+    """Encodes objects; the pointers of variable-length rows are places in its `heap` (see `place_pointers`).
+
+    Attributes
+    ----------
+    changed : int
+        Rows whose array had another shape than its dataset, and was padded with zeros or cut.
+    """
+
+    def __init__(self) -> None:
+        self.changed = 0
+        self._heap: list[NDArray[np.uint8]] = [np.zeros(8, np.uint8)]
+        self._size = 8
+
+    def rows(self, column: Column, batch: Batch) -> Array:
+        """Return the rows of a column, shape ``(n, *column.shape)``.
+
+        Arrays with another shape than that of the column are padded with zeros, or cut.
+        """
+        try:
+            values = self.dataset(column.layout, column.base, batch)
+            if values.shape[1:] == column.shape:
+                return values
+        except DataError:
+            if len(batch) == 1:
+                raise
+        rows = np.zeros((len(batch), *column.shape), column.base.dtype)
+        for chosen in _same_shape(column.layout, batch):
+            sizes = batch.limits[chosen] - batch.starts[chosen]
+            values = self.dataset(column.layout, column.base, Batch(batch.layout, batch.data, batch.starts[chosen], sizes))
+            if values.shape[1:] != column.shape:
+                self.changed += len(chosen)
+            common = tuple(slice(0, min(a, b)) for a, b in zip(values.shape[1:], column.shape, strict=True))
+            rows[(chosen, *common)] = values[(slice(None), *common)]
+        return rows
+
+    def dataset(self, layout: DatasetLayout, base: Form, batch: Batch) -> Array:
+        """Return the values of a dataset for all objects, shape ``(n, ...)`` of the base form."""
+        if not layout.each:
+            if layout.members:
+                return self._compound(base, batch)
+            return self._value(base, batch, layout.value)
+        inner = derived.elements(batch, layout.each)
+        count = len(inner) // len(batch) if len(batch) else 0
+        if layout.members or not layout.value:
+            values = self._compound(base, inner)
+        elif layout.chain:
+            _, values = derived.ragged(inner, layout.value)
+            return _split(values.astype(base.dtype, copy=False), len(batch), layout)
+        else:
+            values = self._value(base, inner, layout.value)
+        if count * len(batch) != len(inner):
+            raise DataError(f"{layout.name}: the number of {layout.each} changes")
+        return values.reshape(len(batch), count, *values.shape[1:])
+
+    def _compound(self, form: Form, batch: Batch) -> Array:
+        rows = np.zeros(len(batch), form.dtype)
+        for member, inner in form.members:
+            rows[member.name] = self._member(member, inner, batch)
+        return rows
+
+    def _member(self, member: Member, form: Form, batch: Batch) -> Array:
+        values = self._value(form, batch, member.accessor)
+        if form.kind == "array" and values.shape[1:] != form.shape:
+            raise DataError(f"{batch.layout.xtc_type.name}.{member.accessor}: {values.shape[1:]} instead of {form.shape}")
+        return values
+
+    def _value(self, form: Form, batch: Batch, accessor: str) -> Array:
+        """Return the values of an accessor; dimensions of an array form follow those of the objects."""
+        if not len(batch):
+            return np.zeros(0, form.dtype)
+        while form.kind == "array" and form.base is not None:
+            form = form.base
+        if form.kind == "compound":
+            inner = batch.elements(accessor)
+            shape = derived.shape_inside(batch, accessor)
+            return self._compound(form, inner).reshape(len(batch), *shape)
+        if form.kind == "sequence":
+            return self._sequence(form, batch, accessor)
+        values = derived.column(batch, accessor)
+        if form.kind == "string":
+            return self._strings(values)
+        return values.astype(form.dtype, copy=False)
+
+    def _sequence(self, form: Form, batch: Batch, accessor: str) -> Array:
+        assert form.base is not None
+        if form.base.kind == "compound":
+            lengths = batch.counts(accessor)
+            values = self._compound(form.base, batch.elements(accessor))
+        else:
+            lengths, values = batch.ragged(accessor)
+        values = np.ascontiguousarray(values, form.base.dtype)
+        rows = np.zeros(len(batch), SEQUENCE)
+        rows["length"] = lengths
+        starts = self._keep(values) + (np.cumsum(lengths) - lengths) * form.base.dtype.itemsize
+        rows["pointer"] = np.where(lengths > 0, starts, 0)
+        return rows
+
+    def _strings(self, values: Array) -> Array:
+        """Return places of null-terminated copies of texts."""
+        if values.dtype.kind != "S":
+            values = np.array([str(text).encode("latin-1") for text in values.ravel()], "S").reshape(values.shape)
+        size = values.dtype.itemsize + 1
+        texts = np.zeros((values.size, size), np.uint8)
+        if values.size:
+            texts[:, :-1] = np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(values.size, size - 1)
+        return (self._keep(texts) + size * np.arange(values.size, dtype=np.uint64)).reshape(values.shape)
+
+    def _keep(self, values: Array) -> int:
+        """Put `values` into the heap, at a multiple of 8; return where."""
+        start = self._size
+        self._heap += [values.reshape(-1).view(np.uint8), np.zeros(-values.nbytes % 8, np.uint8)]
+        self._size += values.nbytes + -values.nbytes % 8
+        return start
+
+    @property
+    def heap(self) -> NDArray[np.uint8]:
+        """What the pointers of all rows made so far refer to; a pointer is a place in it, 0 is none."""
+        return np.concatenate(self._heap)
+
+
+def place_pointers(form: Form, rows: Array, heap: NDArray[np.uint8]) -> None:
+    """Turn the places in `heap` to which rows of `form` refer into addresses, in place."""
+    if not form.pointers:
+        return
+    base = np.uint64(heap.ctypes.data)
+    if form.kind == "string":
+        rows[...] = np.where(rows > 0, rows + base, 0)
+    elif form.kind == "array" and form.base is not None:
+        place_pointers(form.base, rows, heap)
+    elif form.kind == "sequence" and form.base is not None:
+        if form.base.pointers:
+            for length, start in zip(rows["length"].flat, rows["pointer"].flat, strict=True):
+                inside = heap[int(start) : int(start) + int(length) * form.base.dtype.itemsize]
+                place_pointers(form.base, inside.view(form.base.dtype), heap)
+        rows["pointer"] = np.where(rows["length"] > 0, rows["pointer"] + base, 0)
+    else:
+        for member, inner in form.members:
+            place_pointers(inner, rows[member.name], heap)
+
+
+def _split(values: Array, count: int, layout: DatasetLayout) -> Array:
+    """Deal the rows of all objects, one after the other, to the objects."""
+    each = len(values) // count if count else 0
+    if each * count != len(values):
+        raise DataError(f"{layout.name}: the number of rows changes")
+    return values.reshape(count, each, *values.shape[1:])
+
+
+def _same_shape(layout: DatasetLayout, batch: Batch) -> list[NDArray[np.int64]]:
+    """Return groups of rows whose arrays have the same shape."""
+    if layout.each or layout.members:
+        return [np.array([row]) for row in range(len(batch))]
+    shapes = batch.shapes(layout.value)
+    _, group = np.unique(shapes, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    return [np.flatnonzero(group == number) for number in range(int(group.max()) + 1)] if math.prod(group.shape) else []
