@@ -15,6 +15,7 @@ from psanacli.xtc.catalogue import (
 )
 from psanacli.xtc.columns import Batch
 from psanacli.xtc.compress import Engine, compress, decompress, uncompressed_size
+from psanacli.xtc.contents import DatagramContents, DatagramError, FileContents, Item
 from psanacli.xtc.epics import (
     ALARMS,
     EPICS_EPOCH,
@@ -46,10 +47,21 @@ from psanacli.xtc.headers import (
     vector,
 )
 from psanacli.xtc.layout import Layout, bind, config_for, config_inside, decode
+from psanacli.xtc.plain import plain_record, plain_value, shown_values
 from psanacli.xtc.record import Record, Records
 from psanacli.xtc.run_writer import Clock, RunWriter, StreamWriter, node
 from psanacli.xtc.smalldata import PROXY, XTC, big_file_of, check_proxies, proxies_in, read_proxy
 from psanacli.xtc.sources import NO_SOURCE, Segment, Source, SourceMatch
+from psanacli.xtc.special import (
+    full_frame,
+    full_image,
+    quads_in_order,
+    split_parts,
+    split_payload,
+    tdc_items,
+    timepix_image,
+    timepix_v2,
+)
 from psanacli.xtc.walk import FileTable, Node, Patterns, Problem, ProblemKind, walk_buffer, walk_file, walk_tree
 from psanacli.xtc.writer import Container, Contribution, Datagram, DatagramBlock, epics_record
 
@@ -82,10 +94,14 @@ __all__ = [
     "DamageBit",
     "Datagram",
     "DatagramBlock",
+    "DatagramContents",
+    "DatagramError",
     "DatagramFlag",
     "Engine",
     "Enumeration",
+    "FileContents",
     "FileTable",
+    "Item",
     "Layout",
     "Level",
     "Node",
@@ -116,14 +132,25 @@ __all__ = [
     "epics_type",
     "fiducials",
     "find",
+    "full_frame",
+    "full_image",
     "is_configuration",
     "named",
     "names",
     "node",
+    "plain_record",
+    "plain_value",
     "proxies_in",
+    "quads_in_order",
     "read_proxy",
     "service",
+    "shown_values",
+    "split_parts",
+    "split_payload",
+    "tdc_items",
     "ticks",
+    "timepix_image",
+    "timepix_v2",
     "type_ids",
     "type_name",
     "uncompressed_size",

@@ -2,13 +2,14 @@
 
 A package (``types/<Package>.json``) is read when one of its types is first needed.  In these files a type has ``id``
 (type number and version), ``kind``, ``base``, ``config`` (the configuration types that can decode it, in the order in
-which they are looked for), ``config_inside`` (the member that is its configuration), ``size`` in bytes (null: it depends on data), ``align``, constants and enumerations, and
+which they are looked for), ``config_inside`` (the member that is its configuration), ``size`` in bytes (null: it
+depends on data), ``align``, constants and enumerations, and
 
-- ``fields``, in order of storage: ``OFFSET NAME: TYPE[DIM, ...]/ENUM``.  The offset is ``-`` where it depends on what stands
-  before; a dimension is a number, an expression, or ``rest`` (as many as fit); a ``char`` array is text.  After a word of
-  bit fields they follow as ``.SHIFT:WIDTH NAME: TYPE/ENUM``.
-- ``methods``, values that follow from the fields: ``NAME(ARG: TYPE < COUNT): TYPE[:, :]/ENUM = EXPRESSION``; the argument
-  runs from 0 to COUNT-1.
+- ``fields``, in order of storage: ``OFFSET NAME: TYPE[DIM, ...]/ENUM``.  The offset is ``-`` where it depends on what
+  stands before; a dimension is a number, an expression, or ``rest`` (as many as fit); a ``char`` array is text.  After
+  a word of bit fields they follow as ``.SHIFT:WIDTH NAME: TYPE/ENUM``.
+- ``methods``, values that follow from the fields: ``NAME(ARG: TYPE < COUNT): TYPE[:, :]/ENUM = EXPRESSION``; the
+  argument runs from 0 to COUNT-1.
 
 Names that begin with ``_`` are internal.  Types and enumerations of the same package are named without it.  All
 numbers are little endian.  The rules of expressions are in `psanacli.xtc.expressions`.
@@ -130,17 +131,16 @@ class XtcType:
     """
 
     __slots__ = (
-        "align", "base", "compiled", "config_inside", "config_types", "constants", "enums", "fields", "kind", "members", "name",
-        "size", "type_id", "value", "version",
+        "align", "base", "compiled", "config_inside", "config_types", "constants", "enums", "fields", "kind", "members",
+        "name", "size", "type_id", "value", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, entry: dict[str, Any]) -> None:
         package = name.partition(".")[0]
 
         def full(short: str | None) -> str | None:
-            return short if short is None or "." in short and short.partition(".")[0] in packages() else (
-                f"{package}.{short}"
-            )  # fmt: skip
+            known = short is None or ("." in short and short.partition(".")[0] in packages())
+            return short if known else f"{package}.{short}"
 
         def full_type(short: str) -> str:
             return short if short in NUMBERS or short in ("char", "string") else cast(str, full(short))
@@ -156,10 +156,11 @@ class XtcType:
         self.value: bool = entry.get("value", False)
         self.constants: dict[str, int] = entry.get("constants", {})
         self.enums = {
-            key: Enumeration(f"{name}.{key}", enum["base"], enum["members"]) for key, enum in entry.get("enums", {}).items()
+            key: Enumeration(f"{name}.{key}", enum["base"], enum["members"])
+            for key, enum in entry.get("enums", {}).items()
         }
         self.members: dict[str, Member] = dict(self.base.members) if self.base else {}
-        fields = list(self.base.fields) if self.base else []
+        fields: list[Field] = list(self.base.fields) if self.base else []
         word = ""
         for text in entry["fields"]:
             if match := _FIELD.fullmatch(text):
@@ -175,9 +176,16 @@ class XtcType:
             match = cast("re.Match[str]", _METHOD.fullmatch(text))
             key, argument, argument_type, count, kind, rank, enum, expression = match.groups()
             self.members[key] = Method(
-                key, full_type(kind), rank.count(":") if rank else 0, argument, argument_type, count, full(enum), expression
+                key,
+                full_type(kind),
+                rank.count(":") if rank else 0,
+                argument,
+                argument_type,
+                count,
+                full(enum),
+                expression,
             )
-        self.fields = tuple(fields)
+        self.fields: tuple[Field, ...] = tuple(fields)
         self.compiled: dict[str, Any] = {}
         """What other modules made of this type: record class, layouts."""
 

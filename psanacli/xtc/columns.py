@@ -1,8 +1,8 @@
 """Columns: the values of an accessor for many objects at once.
 
-`RecordColumns` works on a structured array of objects of fixed size, `Batch` on payloads of any layout in one buffer, with
-the native core.  Names of accessors may lead into nested objects (``quads.data``, ``fifoEvents.eventCode``); an accessor
-with an index is one column for all its indices, or for one of them (``data_u16(2)``).
+`RecordColumns` works on a structured array of objects of fixed size, `Batch` on payloads of any layout in one buffer,
+with the native core.  Names of accessors may lead into nested objects (``quads.data``, ``fifoEvents.eventCode``); an
+accessor with an index is one column for all its indices, or for one of them (``data_u16(2)``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ast
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,10 +48,14 @@ def _widened(array: Array) -> Array:
 
 
 class _Values:
-    """Scope of an expression for columns: its attributes are whole columns, in 64 bits."""
+    """Scope of an expression for columns: its attributes are whole columns, in 64 bits.
 
-    def __init__(self, columns: Columns) -> None:
+    With `axis` single values have a last axis of length 1, for the values of an index.
+    """
+
+    def __init__(self, columns: Columns, axis: bool = False) -> None:
         self._columns = columns
+        self._axis = axis
 
     def __getattr__(self, name: str) -> Any:
         if name == "_config_":
@@ -61,8 +65,9 @@ class _Values:
             return config
         member = self._columns.layout.xtc_type.members[name]
         if isinstance(member, Field) and member.nested:
-            return _Values(self._columns._inside(name))
-        return _widened(self._columns._member(member, None))
+            return _Values(self._columns._inside(name), self._axis)
+        values = _widened(self._columns._member(member, None))
+        return values[..., None] if self._axis and values.ndim == len(self._columns._shape()) else values
 
 
 class Columns(ABC):
@@ -100,7 +105,9 @@ class Columns(ABC):
                 return text_column(values) if member.type == "char" else values
             case Bits():
                 word = self._stored(member.word)
-                return convert_array(word >> member.shift & np.uint64((1 << member.width) - 1).astype(word.dtype), member.type)
+                return convert_array(
+                    word >> member.shift & np.uint64((1 << member.width) - 1).astype(word.dtype), member.type
+                )
             case Method():
                 return self._method(member, index)
 
@@ -111,17 +118,21 @@ class Columns(ABC):
             arguments = () if method.argument is None else (method.argument,)
             xtc_type.compiled[key] = compile_columns(method.expression, xtc_type, *arguments)
         function = xtc_type.compiled[key]
-        if method.argument is not None and index is None:
-            if method.count is None or not method.count.isdigit() or function is None:
+        shape = self._shape()
+        every = method.argument is not None and index is None
+        if function is None or (every and not (method.count or "").isdigit()):
+            if index is None:
                 return self._one_by_one(lambda record: record.values_of(method.name))
-            return np.stack([self._method(method, i) for i in range(int(method.count))], axis=-1)
-        if function is None:
-            get = getattr if index is None else (lambda record, name: getattr(record, name)(index))
-            return self._one_by_one(lambda record: get(record, method.name))
-        values = function(_Values(self)) if index is None else function(_Values(self), index)
+            return self._one_by_one(lambda record: getattr(record, method.name)(index))
+        if every:
+            shape = (*shape, int(method.count or ""))
+            values = function(_Values(self, axis=True), np.arange(shape[-1]))
+        else:
+            values = function(_Values(self)) if index is None else function(_Values(self), index)
         if method.rank:
-            values = np.stack([np.broadcast_to(value, self._shape()) for value in values], axis=-1)
-        return convert_array(np.broadcast_to(values, self._shape() + np.shape(values)[len(self._shape()) :]), method.type)
+            values = np.stack([np.broadcast_to(value, shape) for value in values], axis=-1)
+            shape = values.shape
+        return convert_array(np.broadcast_to(values, shape), method.type)
 
     @abstractmethod
     def _shape(self) -> tuple[int, ...]:
@@ -216,12 +227,16 @@ class Batch(Columns):
     def __getitem__(self, row: int) -> Record:
         return self.layout.record(memoryview(self.data).toreadonly(), int(self.starts[row]), int(self.limits[row]))
 
+    def __iter__(self) -> Iterator[Record]:
+        return (self[row] for row in range(len(self)))
+
     def column(self, path: str, out: Array | None = None) -> Array:
         """Return the values of an accessor as one array.
 
         Parameters
         ----------
         path : str
+            The accessor.
         out : array, optional
             Where to put them: C-contiguous, of the right shape and dtype; arrays are copied there without detour.
 
@@ -246,7 +261,9 @@ class Batch(Columns):
             if out is None:
                 out = np.empty((len(self), *shape), pieces.dtype)
             elif out.shape != (len(self), *shape) or out.dtype != pieces.dtype or not out.flags.c_contiguous:
-                raise ValueError(f"{path}: the output has to be a C array of shape {(len(self), *shape)}, {pieces.dtype}")
+                raise ValueError(
+                    f"{path}: the output has to be a C array of shape {(len(self), *shape)}, {pieces.dtype}"
+                )
             gather(self.data, pieces.places, math.prod(shape) * pieces.dtype.itemsize, out.reshape(-1).view(np.uint8))
             values = text_column(out) if pieces.dtype.kind == "S" else out
         if out is not None and values is not out:
@@ -262,8 +279,8 @@ class Batch(Columns):
         lengths : int64 array (n,)
             Number of rows of each object.
         values : array (sum of lengths, ...)
-            The rows of all objects, one after the other.  Rows are elements along the first axis of the accessor's array (of
-            ``quads.data``: sections), or, if the value is a single one, the values of an array of objects
+            The rows of all objects, one after the other.  Rows are elements along the first axis of the accessor's
+            array (of ``quads.data``: sections), or, if the value is a single one, the values of an array of objects
             (``fifoEvents.eventCode``).
 
         Raises
@@ -288,7 +305,7 @@ class Batch(Columns):
         return lengths, text_column(values) if pieces.dtype.kind == "S" else values
 
     def shapes(self, path: str) -> Places:
-        """Return the shape of an array accessor in each object, (n, ndim); it must not lead through arrays of objects."""
+        """Return the shape of an array accessor in each object, (n, ndim); not through arrays of objects."""
         member, index, rest = self._find(path)
         if rest is not None:
             return self._inside(member.name).shapes(rest)
@@ -335,18 +352,22 @@ class Batch(Columns):
             spot = self.layout.spots[member.name]
             if spot.dtype is not None and spot.dtype.itemsize:
                 return _Pieces(*self._where(member.name), spot.dtype)
-        elif isinstance(member, Method) and "view(" in member.expression and (index is None) == (member.argument is None):
+        elif (
+            isinstance(member, Method) and "view(" in member.expression and (index is None) == (member.argument is None)
+        ):
             return self._view(member, index)
         return None
 
     def _view(self, method: Method, index: int | None) -> _Pieces | None:
-        """Return the pieces of a method that shows the bytes of a field as an array (``view(...) if ... else empty``)."""
+        """Return the pieces of a method that shows bytes of a field as an array (``view(...) if ... else empty``)."""
         node = parse(method.expression)
         test = None
         if isinstance(node, ast.IfExp):
             test, node = node.test, node.body
         match node:
-            case ast.Call(func=ast.Name(id="view"), args=[ast.Name(id=name), ast.Constant(value=str(kind)), offset, *dims]):
+            case ast.Call(
+                func=ast.Name(id="view"), args=[ast.Name(id=name), ast.Constant(value=str(kind)), offset, *dims]
+            ):
                 dtype = np.dtype("<" + kind)
             case _:
                 return None
@@ -376,13 +397,14 @@ class Batch(Columns):
     def _common(self, dims: Places, path: str) -> tuple[int, ...]:
         """Return the dimensions that all objects share."""
         if not len(dims):
-            return (0,) * dims.shape[1]
+            return (0,) * int(dims.shape[1])
         if (dims != dims[0]).any():
             row = int(np.argmax((dims != dims[0]).any(axis=1)))
             raise DataError(
-                f"{self.layout.xtc_type.name}: the shape of {path} changes from {tuple(dims[0].tolist())} to {tuple(dims[row].tolist())}"
+                f"{self.layout.xtc_type.name}: the shape of {path} changes "
+                f"from {tuple(dims[0].tolist())} to {tuple(dims[row].tolist())}"
             )
-        return tuple(dims[0].tolist())
+        return tuple(int(dim) for dim in dims[0])
 
     def _column_inside(self, name: str, rest: str, out: Array | None) -> Array:
         shape = self._common(self._where(name)[1], name)
@@ -404,7 +426,9 @@ class Batch(Columns):
         if spot.dtype is None and spot.text:
             return self._one_by_one(lambda record: getattr(record, name).encode("latin-1"))
         if spot.dtype is None:
-            raise NotFoundError(f"{self.layout.xtc_type.name}.{name} has objects of variable size; name one of their accessors")
+            raise NotFoundError(
+                f"{self.layout.xtc_type.name}.{name} has objects of variable size; name one of their accessors"
+            )
         return self.column(name) if spot.dtype.itemsize else np.zeros((len(self), *(spot.shape or ())), spot.dtype)
 
     def _inside(self, name: str) -> Batch:

@@ -1,12 +1,13 @@
 """EPICS records: payloads whose layout follows from the number in their head.
 
-A payload begins with ``i2 pvId, i2 dbrType, i2 numElements``.  CTRL records (28-34) come in Configure and carry the name,
-TIME records (14-20) carry status, time stamp and values.  Values are not aligned.
+A payload begins with ``i2 pvId, i2 dbrType, i2 numElements``.  CTRL records (28-34) come in Configure and carry the
+name, TIME records (14-20) carry status, time stamp and values.  Values are not aligned.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ EPICS_EPOCH = 631152000
 SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
 """Names of the alarm severities."""
 ALARMS = (
-    "NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT", "HWLIMIT", "CALC", "SCAN",
-    "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS",
+    "NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT", "HWLIMIT", "CALC",
+    "SCAN", "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS",
 )  # fmt: skip
 """Names of the alarm statuses."""
 
@@ -53,8 +54,9 @@ class RecordKind:
 
 
 _SUFFIXES = (
-    ("String", "S40", 70, 74, 20), ("Short", "<i2", 70, 98, 22), ("Float", "<f4", 72, 120, 20), ("Enum", "<u2", 70, 492, 22),
-    ("Char", "u1", 70, 91, 23), ("Long", "<i4", 72, 116, 20), ("Double", "<f8", 72, 152, 24),
+    ("String", "S40", 70, 74, 20), ("Short", "<i2", 70, 98, 22), ("Float", "<f4", 72, 120, 20),
+    ("Enum", "<u2", 70, 492, 22), ("Char", "u1", 70, 91, 23),
+    ("Long", "<i4", 72, 116, 20), ("Double", "<f8", 72, 152, 24),
 )  # fmt: skip
 RECORD_KINDS = {
     kind.dbr_type: kind
@@ -72,8 +74,9 @@ EPICS_HEAD = np.dtype(
         ("seconds", "<u4"), ("nanoseconds", "<u4"), ("values", "<u8"), ("complete", "?"),
     ]
 )  # fmt: skip
-"""A row of `epics_heads`: `seconds` since the Unix epoch (0 in CTRL records), `values` the offset of the first value in the
-buffer, `complete` whether kind and size of the payload make sense (else all but the first three fields are 0)."""
+"""A row of `epics_heads`: `seconds` since the Unix epoch (0 in CTRL records), `values` the offset of the first value
+in the buffer, `complete` whether kind and size of the payload make sense (else all but the first three fields are
+0)."""
 
 
 def epics_type(payload: Buffer) -> XtcType:
@@ -96,9 +99,9 @@ def epics_type(payload: Buffer) -> XtcType:
 def decode_epics(payload: Buffer) -> Record:
     """Return the EPICS record in a payload.
 
-    Its accessors are ``pvId``, ``dbrType``, ``numElements``, ``status``, ``severity``, ``data`` (all values: a numpy view,
-    of text a list), ``value(i)``, ``dbr`` (units, limits, enum strings), ``pvName`` (CTRL records), ``stamp`` (TIME records;
-    counts from 1990, see `EPICS_EPOCH`).
+    Its accessors are ``pvId``, ``dbrType``, ``numElements``, ``status``, ``severity``, ``data`` (all values: a numpy
+    view, of text a list), ``value(i)``, ``dbr`` (units, limits, enum strings), ``pvName`` (CTRL records), ``stamp``
+    (TIME records; counts from 1990, see `EPICS_EPOCH`).
 
     Raises
     ------
@@ -114,6 +117,7 @@ def epics_heads(buffer: Buffer, starts: NDArray[np.int64], sizes: NDArray[np.int
     Parameters
     ----------
     buffer : bytes-like
+        Holds the payloads.
     starts, sizes : integer arrays, shape (n,)
         Place and size in bytes of each payload in the buffer.
 
@@ -133,9 +137,9 @@ def epics_heads(buffer: Buffer, starts: NDArray[np.int64], sizes: NDArray[np.int
         raise DataError("an EPICS payload is outside of its buffer")
     heads = np.zeros(len(starts), EPICS_HEAD)
 
-    def read(rows: NDArray[np.intp], offset: int, dtype: str) -> NDArray[np.generic]:
+    def read(rows: NDArray[np.intp], offset: int, dtype: str) -> NDArray[Any]:
         places = (starts[rows] + offset)[:, None] + np.arange(np.dtype(dtype).itemsize)
-        return data[places].view(dtype)[:, 0]
+        return np.asarray(data[places].view(dtype)[:, 0])
 
     rows = np.flatnonzero(sizes >= 6)
     for offset, name in enumerate(("pvId", "dbrType", "numElements")):

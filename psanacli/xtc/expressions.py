@@ -4,11 +4,12 @@ Three readings of the same text:
 
 - `compile_value`: for one object, in Python integers of any size and double precision;
 - `compile_columns`: for arrays of objects at once (64-bit integers that wrap), where the expression allows it;
-- `fold`: for dimensions, with everything known (numbers, the configuration object) put in; what remains depends on stored
-  integers only, and `postfix` makes it a program for the native core.
+- `fold`: for dimensions, with everything known (numbers, the configuration object) put in; what remains depends on
+  stored integers only, and `postfix` makes it a program for the native core.
 
-A name is an argument or a loop variable, else ``config`` (the configuration object), else a member of the object, else a
-function.  ``/`` divides in floating point (by zero: inf or nan), ``//`` in integers; ``empty`` is "no array", None here.
+A name is an argument or a loop variable, else ``config`` (the configuration object), else a member of the object, else
+a function.  ``/`` divides in floating point (by zero: inf or nan), ``//`` in integers; ``empty`` is "no array", None
+here.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def parse(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-# ---- conversions -------------------------------------------------------------------------------------------------------
+# ---- conversions -----------------------------------------------------------------------------------------------------
 
 
 def convert(value: Any, kind: str) -> Any:
@@ -64,7 +65,7 @@ def convert_array(values: Any, kind: str) -> np.ndarray[Any, Any]:
         return array.astype("<" + kind, copy=False)
 
 
-# ---- one object ----------------------------------------------------------------------------------------------------------
+# ---- one object ------------------------------------------------------------------------------------------------------
 
 
 def _divide(a: float, b: float) -> float:
@@ -85,7 +86,11 @@ def _view(array: np.ndarray[Any, Any], kind: str, offset: int, *shape: int) -> n
     needed = offset + math.prod(shape) * dtype.itemsize
     if min((offset, *shape)) < 0 or needed > array.nbytes:
         raise DataError(f"an array of shape {shape} needs {needed} bytes, {array.nbytes} are stored")
-    return np.ndarray(shape, dtype, array.reshape(-1).view(np.uint8)[offset:]) if needed > offset else np.zeros(shape, dtype)
+    return (
+        np.ndarray(shape, dtype, array.reshape(-1).view(np.uint8)[offset:])
+        if needed > offset
+        else np.zeros(shape, dtype)
+    )
 
 
 def _polyval(coefficients: Any, x: Any) -> Any:
@@ -172,13 +177,17 @@ def compile_value(text: str, xtc_type: XtcType, *arguments: str) -> Callable[...
     return _function(body, arguments, _VALUE_SCOPE)
 
 
-# ---- many objects --------------------------------------------------------------------------------------------------------
+# ---- many objects ----------------------------------------------------------------------------------------------------
 
 
 def _same_sign(a: Any, b: Any) -> tuple[Any, Any]:
     """Bring two operands to one integer type: with one unsigned 64-bit array both become that."""
     kinds = {np.asarray(x).dtype for x in (a, b) if isinstance(x, np.ndarray)}
-    if np.dtype(np.uint64) in kinds and not any(isinstance(x, float) for x in (a, b)) and not any(k.kind == "f" for k in kinds):
+    if (
+        np.dtype(np.uint64) in kinds
+        and not any(isinstance(x, float) for x in (a, b))
+        and not any(k.kind == "f" for k in kinds)
+    ):
         return tuple(
             x.astype(np.uint64) if isinstance(x, np.ndarray) else np.uint64(int(x) & 0xFFFFFFFFFFFFFFFF) for x in (a, b)
         )  # type: ignore[return-value]
@@ -252,6 +261,7 @@ _COLUMN_SCOPE: dict[str, Any] = {
     "_range": range,
     "_popcount": _array_popcount,
     "_item": _item,
+    "_polyval": _polyval,
     "_pick": lambda array, index: array[..., index],
     "_f32": _array_convert("f4"),
     "_f64": _array_convert("f8"),
@@ -274,7 +284,7 @@ class _ColumnResolver(_Resolver):
             and "_" + node.id not in _COLUMN_SCOPE
         ):
             raise _NotForArrays
-        return super().visit_Name(node)  # type: ignore[no-any-return]
+        return super().visit_Name(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if isinstance(node.value, str):
@@ -299,7 +309,7 @@ class _ColumnResolver(_Resolver):
         generator = node.generators[0]
         if not (isinstance(generator.iter, ast.Call) and isinstance(generator.iter.args[0], ast.Constant)):
             raise _NotForArrays
-        return super().visit_ListComp(node)  # type: ignore[no-any-return]
+        return super().visit_ListComp(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         if _of_config(node.value):
@@ -322,7 +332,7 @@ def _of_config(node: ast.expr) -> bool:
 
 
 def compile_columns(text: str, xtc_type: XtcType, *arguments: str) -> Callable[..., Any] | None:
-    """Return a function of a `Columns` object (and the arguments), or None if the expression is for single objects only."""
+    """Return a function of `Columns` (and the arguments), or None if the expression is for single objects only."""
     try:
         body = _ColumnResolver(xtc_type, set(arguments)).visit(ast.parse(text, mode="eval").body)
     except _NotForArrays:
@@ -330,7 +340,7 @@ def compile_columns(text: str, xtc_type: XtcType, *arguments: str) -> Callable[.
     return _function(body, arguments, _COLUMN_SCOPE)
 
 
-# ---- dimensions ----------------------------------------------------------------------------------------------------------
+# ---- dimensions ------------------------------------------------------------------------------------------------------
 
 _FOLDS: dict[str, Callable[[int, int], int]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floor": operator.floordiv, "shl": operator.lshift,
@@ -346,7 +356,7 @@ _BINARY = {
 
 
 class Scope:
-    """Where the names of a dimension are looked up: the stored object, or a configuration object whose values are known."""
+    """Where the names of a dimension are looked up: the stored object, or a configuration object with known values."""
 
     def __init__(self, xtc_type: XtcType, config: Record | None, record: Record | None = None, **local: Tree) -> None:
         self.xtc_type = xtc_type
@@ -461,8 +471,8 @@ OPERATIONS = {
     name: number
     for number, name in enumerate(
         (
-            "const", "load", "add", "sub", "mul", "floor", "shl", "shr", "and", "or", "xor", "eq", "ne", "lt", "le", "gt",
-            "ge", "min", "both", "either", "select", "popcount", "wrap",
+            "const", "load", "add", "sub", "mul", "floor", "shl", "shr", "and", "or", "xor", "eq", "ne", "lt", "le",
+            "gt", "ge", "min", "both", "either", "select", "popcount", "wrap",
         )
     )
 }  # fmt: skip

@@ -82,7 +82,7 @@ class Spot:
 
 
 def _text(buffer: memoryview, start: int, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> Any:
-    """Return text, or a list of texts: up to the first NUL, Latin-1.  Without dtype the last dimension is its length."""
+    """Return text, or a list of texts, up to the first NUL, Latin-1; without dtype the last dimension is the length."""
     if dtype is None:
         return bytes(buffer[start : start + shape[-1]]).split(b"\0", 1)[0].decode("latin-1")
     size = dtype.itemsize
@@ -112,7 +112,8 @@ class Layout:
     """
 
     __slots__ = (
-        "_code", "_dtype", "config", "needed", "program", "record_class", "size", "spots", "steps", "unpack", "xtc_type",
+        "_code", "_dtype", "config", "needed", "program", "record_class", "size", "spots", "steps", "unpack",
+        "xtc_type",
     )  # fmt: skip
 
     def __init__(self, xtc_type: XtcType, config: Record | None) -> None:
@@ -196,7 +197,8 @@ class Layout:
                 names.append(name)
                 formats.append((spot.dtype, spot.shape) if spot.shape else spot.dtype)
                 offsets.append(spot.offset)
-        self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self.size})
+        members: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": self.size}
+        self._dtype = np.dtype(members)
         return self._dtype
 
     def record(self, buffer: memoryview, start: int, end: int) -> Record:
@@ -256,6 +258,7 @@ class Layout:
         Parameters
         ----------
         records : structured array of `dtype`, any shape
+            The objects.
         name : str
             An accessor; ``a.b`` for one of a nested object.
 
@@ -278,6 +281,7 @@ def bind(xtc_type: XtcType, config: Record | None = None) -> Layout:
     Parameters
     ----------
     xtc_type : XtcType
+        The type.
     config : Record, optional
         The configuration object of the same source, for types that need one (`XtcType.config_types`).  Types of fixed
         size can be bound without; then only the accessors that use it are missing.
@@ -318,6 +322,7 @@ def decode(xtc_type: XtcType, buffer: Buffer, config: Record | None = None) -> R
     Parameters
     ----------
     xtc_type : XtcType
+        The type.
     buffer : bytes-like
         The payload; it may be longer than the object.
     config : Record, optional
@@ -350,7 +355,5 @@ def config_inside(xtc_type: XtcType, payload: Buffer) -> Record | None:
 
 
 def config_for(xtc_type: XtcType, configs: dict[str, Record]) -> Record | None:
-    """Return the first of the configuration objects of a source (by type name) that decodes the type, None if none does."""
+    """Return the first of the configuration objects of a source (by type name) that decodes the type, or None."""
     return next((configs[name] for name in xtc_type.config_types if name in configs), None)
-
-

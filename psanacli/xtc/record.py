@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 _CODES = {"u1": "B", "i1": "b", "u2": "H", "i2": "h", "u4": "I", "i4": "i", "u8": "Q", "i8": "q", "f4": "f", "f8": "d"}
 _LONGEST_REPR = 1000
+_MANY = 256
 
 
 class Record(View):
     """One object: a view into the bytes it was decoded from.
 
-    Each accessor of the catalogue is an attribute: numbers are Python numbers, text is `str`, arrays are read-only numpy
-    views (None where the array does not apply, as ``data8`` of a 16-bit frame), nested objects are records, arrays of
-    objects `Records`.  Accessors with an index are methods.  A record keeps its bytes, not its file or event.
+    Each accessor of the catalogue is an attribute: numbers are Python numbers, text is `str`, arrays are read-only
+    numpy views (None where the array does not apply, as ``data8`` of a 16-bit frame), nested objects are records,
+    arrays of objects `Records`.  Accessors with an index are methods.  A record keeps its bytes, not its file or
+    event.
     """
 
     __slots__ = ()
@@ -35,7 +37,7 @@ class Record(View):
 
     @property
     def _config_(self) -> Record:
-        config = self._layout_.config
+        config: Record | None = self._layout_.config
         if config is None:
             raise missing_config(self.xtc_type)
         return config
@@ -43,18 +45,22 @@ class Record(View):
     def asdict(self) -> dict[str, Any]:
         """Return all public accessors with plain values.
 
-        Nested objects become dicts, arrays of objects lists; arrays of numbers stay numpy views; accessors with an index
-        become lists over all indices.
+        Nested objects become dicts, arrays of objects lists; arrays of numbers stay numpy views; accessors with an
+        index become lists over all indices.
         """
         return {name: _plain(self.values_of(name)) for name in self.xtc_type.accessors}
 
     def values_of(self, name: str) -> Any:
-        """Return the value of an accessor; of one with an index the list of its values for all indices."""
+        """Return the value of an accessor; of one with an index its values for all indices: a list or a long array."""
         value = getattr(self, name)
         member = self.xtc_type.members[name]
-        if isinstance(member, Method) and member.count is not None:
-            return [value(i) for i in range(_count(self, member))]
-        return value
+        if not isinstance(member, Method) or member.count is None:
+            return value
+        count = _count(self, member)
+        if member.count.isdigit() and count > _MANY and not member.rank and "[" in member.expression:
+            start = np.array([self._start_])
+            return self._layout_.batch(self._buffer_, start, self._end_ - start).column(name)[0]
+        return [value(i) for i in range(count)]
 
     def __bytes__(self) -> bytes:
         return bytes(self._buffer_[self._start_ : min(self._start_ + self._size_, self._end_)])

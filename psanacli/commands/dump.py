@@ -1,0 +1,213 @@
+"""`psana dump`: every datagram of files, and everything in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+import numpy as np
+
+from psanacli.commands import common, console
+from psanacli.errors import NotFoundError, did_you_mean, fold
+from psanacli.xtc import (
+    Damage,
+    DatagramContents,
+    DatagramError,
+    FileContents,
+    Item,
+    Record,
+    Records,
+    SourceMatch,
+    shown_values,
+)
+
+_WIDEST = 100
+
+
+class _Wanted:
+    """What ``--types`` and ``--sources`` select; remembers which patterns found something."""
+
+    def __init__(self, types: tuple[str, ...], sources: tuple[str, ...]) -> None:
+        self.types = {fold(pattern): pattern for pattern in types}
+        self.sources = {SourceMatch.parse(pattern): pattern for pattern in sources}
+        self.found: set[str] = set()
+        self.seen_types: set[str] = set()
+        self.seen_sources: set[str] = set()
+
+    def __call__(self, item: Item) -> bool:
+        if not item.node.fits:
+            return False
+        names = {item.type_text, item.type_text.rpartition("_")[0]}
+        if item.xtc_type is not None:
+            names.add(item.xtc_type.name)
+        self.seen_types |= names
+        self.seen_sources.add(item.source.name)
+        by_type = [
+            text for pattern, text in self.types.items() if any(fnmatchcase(fold(name), pattern) for name in names)
+        ]
+        by_source = [text for match, text in self.sources.items() if match.matches(item.source)]
+        self.found.update(by_type, by_source)
+        return bool(by_type or not self.types) and bool(by_source or not self.sources)
+
+    def check(self) -> None:
+        """Say which pattern found nothing."""
+        for patterns, seen, what in (
+            (self.types.values(), self.seen_types, "type"),
+            (self.sources.values(), self.seen_sources, "source"),
+        ):
+            for pattern in patterns:
+                if pattern not in self.found:
+                    raise NotFoundError(f"no {what} matches {pattern}", did_you_mean(pattern.strip("*"), seen))
+
+
+@common.verb(
+    examples=[
+        ("psana dump e158-r0054-s00-c00.xtc", "everything in a file"),
+        (
+            "psana dump e158-r0054-s00-c00.xtc --events 0:3 --types 'EBeam*'",
+            "one kind of object in the first three events",
+        ),
+        ("psana dump e158-r0054-s00-c00.xtc --headers", "only what the headers say, no objects"),
+        ("psana dump e158-r0054-s00-c00.xtc --json | jq '.dgrams[0].transition'", "for other programs"),
+    ]
+)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@common.events
+@click.option(
+    "--types", multiple=True, metavar="GLOB", help="Only these types: `Camera.FrameV1`, `Frame_v1`, `EBeam*`."
+)
+@click.option(
+    "--sources", multiple=True, metavar="PATTERN", help="Only these sources: `XppEndstation.0:Opal1000.1`, `*:Cspad.*`."
+)
+@click.option("--headers", is_flag=True, help="Only headers, no objects.")
+@click.option(
+    "--expand", is_flag=True, help="In small data, show the objects of the big file in place of their proxies."
+)
+@common.json_output
+@common.talk
+def command(
+    files: tuple[str, ...],
+    events: slice | None,
+    types: tuple[str, ...],
+    sources: tuple[str, ...],
+    headers: bool,
+    expand: bool,
+    as_json: bool,
+) -> None:
+    """Print every datagram of XTC files and everything in it, decoded.
+
+    Big files and small data are read. Of damaged files all whole datagrams before the damage are printed; then a
+    message says what is wrong and where, and the exit code is 4.
+    """
+    wanted = _Wanted(types, sources) if types or sources else None
+    failure: DatagramError | None = None
+    for path in files:
+        contents = FileContents(path, events=events, wanted=wanted, objects=not headers, expand=expand)
+        error = _print_json(contents, headers) if as_json else _print_text(contents, headers)
+        for text, count in contents.notes.items():
+            console.note(f"{path}: {text}" + (f" ({count} times)" if count > 1 else ""))
+        if error is not None and failure is not None:
+            console.error(failure.message)
+        failure = error or failure
+    if failure is not None:
+        raise failure
+    if wanted is not None:
+        wanted.check()
+
+
+def _print_json(contents: FileContents, headers: bool) -> DatagramError | None:
+    """Print one JSON object, datagram after datagram; return what ended it early."""
+    head = json.dumps({"file": contents.path.name, "size": contents.table.size})
+    click.echo(f'{head[:-1]}, "dgrams": [', nl=False)
+    error = None
+    separator = "\n"
+    try:
+        for datagram in contents:
+            value = datagram.plain() | {"xtcs": [item.plain(data=not headers) for item in datagram.items]}
+            click.echo(separator + json.dumps(value, allow_nan=False), nl=False)
+            separator = ",\n"
+    except DatagramError as end:
+        error = end
+    click.echo(f'\n], "end": {contents.end}}}')
+    return error
+
+
+def _print_text(contents: FileContents, headers: bool) -> DatagramError | None:
+    """Print the contents for people; return what ended it early."""
+    click.echo(f"{contents.path}: {console.bytes_text(contents.table.size)}, {len(contents.table.datagrams)} datagrams")
+    try:
+        for datagram in contents:
+            click.echo(_datagram_line(datagram))
+            for item in datagram.items:
+                click.echo("\n".join(_item_lines(item, headers)))
+    except DatagramError as end:
+        return end
+    return None
+
+
+def _datagram_line(datagram: DatagramContents) -> str:
+    row = datagram.row
+    name = f"event {datagram.event}" if datagram.event is not None else datagram.transition
+    time = np.datetime64(int(row["seconds"]), "s")
+    words = [
+        f"\n{name}  {time}.{int(row['nanoseconds']):09}Z",
+        f"fiducials {int(row['stamp_high']) & 0x1FFFF}",
+        f"env {int(row['env']):#x}",
+        f"at {datagram.offset}",
+        f"{datagram.root.extent + 20} bytes",
+    ]
+    return "  ".join([*words, *_damage(datagram.root.damage)])
+
+
+def _damage(damage: int) -> list[str]:
+    return [f"damage {damage:#x} ({', '.join(Damage(damage).names) or 'user bits'})"] if damage else []
+
+
+def _item_lines(item: Item, headers: bool) -> Iterator[str]:
+    node = item.node
+    indent = "  " * (min(node.depth, 20) + 1)
+    if not node.fits:
+        yield f"{indent}a child that does not fit: extent {node.extent}  at {node.offset}"
+        return
+    words = [f"{indent}{item.source.name or item.source.level_name}"]
+    if item.is_container:
+        words.append("container")
+    else:
+        words.append(item.xtc_type.name if item.xtc_type else item.type_text)
+    words += [f"at {node.offset}", f"{node.extent} bytes"]
+    if item.uncompressed:
+        words.append(f"compressed from {item.uncompressed[0]}")
+    yield "  ".join([*words, *_damage(node.damage)])
+    if item.record is not None and not headers:
+        yield from _record_lines(item.record, indent + "    ")
+
+
+def _record_lines(record: Record, indent: str) -> Iterator[str]:
+    for name in record.xtc_type.accessors:
+        value = shown_values(record, name)
+        if isinstance(value, Record):
+            yield f"{indent}{name}"
+            yield from _record_lines(value, indent + "  ")
+        elif isinstance(value, Records):
+            yield f"{indent}{name}: {len(value)}"
+            for number, element in enumerate(value):
+                yield f"{indent}  [{number}]"
+                yield from _record_lines(element, indent + "    ")
+        else:
+            yield f"{indent}{name} = {_text(value, record, name)}"
+
+
+def _text(value: Any, record: Record, name: str) -> str:
+    if value is None:
+        return "does not apply"
+    if isinstance(value, np.ndarray):
+        numbers = np.array2string(value, threshold=12, edgeitems=3, separator=", ", max_line_width=10**6)
+        text = numbers.replace("\n", "")
+        return f"{value.dtype}{list(value.shape)} {text if len(text) <= _WIDEST else text[:_WIDEST] + '...'}"
+    if isinstance(value, int) and (enum := record.xtc_type.enum_of(name)) and (label := enum.name_of(value)):
+        return f"{value} ({label})"
+    text = repr(value)
+    return text if len(text) <= 2 * _WIDEST else text[: 2 * _WIDEST] + "..."
