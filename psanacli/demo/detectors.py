@@ -123,7 +123,7 @@ def phase_cavity(scale: Scale) -> DemoDetector:
 
 
 def timing(scale: Scale) -> DemoDetector:
-    """The event receiver: every event has code 140, every tenth 162 (the beam was dropped), a laser code now and then."""
+    """The event receiver: code 140 in every event, 162 (the beam was dropped) in every tenth, and codes of a laser."""
     codes = (140, 162, 90, 183, 41)
     events = []
     for number, fiducial in enumerate(scale.fiducials.tolist()):
@@ -238,13 +238,13 @@ def camera(scale: Scale) -> DemoDetector:
 
 
 def cspad(scale: Scale) -> DemoDetector:
-    """The area detector: powder rings; in a small sample two of its sections, in every tenth event."""
+    """The area detector: powder rings; in a small sample two of its sections, in every ninth event."""
     quads = range(4) if scale.full_size else range(2)
     sections = np.arange(32) if scale.full_size else np.array([1, 9])
     per_quad = len(sections) // len(quads)
     roi = 0xFFFFFFFF if scale.full_size else 0x0202
-    period = 1 if scale.full_size else 10
-    shapes = min(-(-scale.events // period), 6 if scale.full_size else 12)
+    period = 1 if scale.full_size else 9
+    shapes = min(-(-scale.events // period), 6 if scale.full_size else 14)
     frames = cspad_frames(shapes, sections).reshape(shapes, len(quads), per_quad, ROWS, COLUMNS)
     payloads = []
     for frame in frames:

@@ -19,7 +19,7 @@ _FIRST_QUADRANT = (
 
 
 def _sections() -> list[tuple[float, float, float]]:
-    sections = []
+    sections: list[tuple[float, float, float]] = []
     for quadrant in range(4):
         for x, y, angle in _FIRST_QUADRANT:
             for _ in range(quadrant):

@@ -22,7 +22,7 @@ def encode(xtc_type: XtcType | str, values: Values) -> bytes:
         The type, or its full name.
     values : mapping of str to object
         Value by name of a stored field or bit field: a number, text, an array, a mapping (nested object) or a sequence
-        of mappings (array of objects).  What is left out is zero; an array of variable length that is left out is empty.
+        of mappings (array of objects).  What is left out is zero; an array of variable length is then empty.
 
     Returns
     -------

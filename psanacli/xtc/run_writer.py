@@ -208,6 +208,11 @@ class RunWriter:
         self._open: list[Transition] = []
 
     @property
+    def now(self) -> tuple[int, int]:
+        """Clock of what is written next: seconds and nanoseconds."""
+        return divmod(self._now, _SECOND)
+
+    @property
     def paths(self) -> list[Path]:
         """The files, by stream and chunk."""
         return [path for writer in (*self.daq, *self.control.values()) for path in writer.paths]
