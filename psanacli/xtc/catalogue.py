@@ -22,7 +22,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, cast
 
 from psanacli.errors import NotFoundError, did_you_mean
@@ -32,6 +32,7 @@ EPICS = 13
 COMPRESSED = 0x8000
 """Bit of the version that marks a compressed payload."""
 
+_TYPES = Path(__file__).with_name("types")
 _FIELD = re.compile(r"(\d+|-) (\w+): ([\w.]+)(?:\[(.*)\])?(?:/([\w.]+))?")
 _BITS = re.compile(r"\.(\d+):(\d+) (\w+): (\w+)(?:/([\w.]+))?")
 _METHOD = re.compile(r"(\w+)(?:\((\w+): (\w+) < (.+?)\))?: ([\w.]+)(?:\[([:, ]+)\])?(?:/([\w.]+))? = (.+)")
@@ -212,7 +213,7 @@ class XtcType:
 
 
 def _load(name: str) -> Any:
-    return json.loads((files("psanacli.xtc") / "types" / f"{name}.json").read_bytes())
+    return json.loads((_TYPES / f"{name}.json").read_bytes())
 
 
 @cache
