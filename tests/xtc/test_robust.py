@@ -3,6 +3,7 @@
 The same tests run under the address and undefined-behaviour sanitizers (``tests/sanitizer.sh``).
 """
 
+import itertools
 import random
 import struct
 
@@ -104,6 +105,33 @@ def test_every_truncation(tmp_path):
         assert same_until(table, size) == len(table.datagrams)
         assert len(table.problems) == (size not in STARTS)
         assert walk_buffer(DATA[:size]).problems == table.problems
+
+
+def test_every_cut_of_a_datagram_that_says_how_long_it_is():
+    """The datagram fits into the buffer exactly, what is inside does not: nothing behind the end may be looked at."""
+    for start, stop in itertools.pairwise(STARTS):
+        for size in range(40, stop - start + 1):
+            data = bytearray(DATA[start : start + size])
+            struct.pack_into("<I", data, 36, size - 20)
+            table = walk_buffer(bytes(data))
+            check(table, data)
+            assert len(table.datagrams) == 1
+            found, whole = contents(table, 0), contents(TABLE, STARTS.index(start))
+            assert found == whole[: len(found)]
+            assert bool(table.problems) == (size not in ends_of_children(start))
+
+
+def contents(table, number):
+    """What one datagram has: contributions, with their keys in place of numbers."""
+    found = table.patterns[table.datagrams["pattern"][number]]
+    names = ["offset", "extent", "damage", "flags"]
+    return list(zip(found[names].tolist(), table.keys[found["key"]].tolist(), strict=True))
+
+
+def ends_of_children(start):
+    """Lengths to which a datagram can be cut without cutting a child of its first level."""
+    ends = [entry.offset + entry.extent - start for entry in walk_tree(DATA, start) if entry.depth == 0]
+    return [40, *ends]
 
 
 def test_every_flip_of_a_bit_in_a_header():
