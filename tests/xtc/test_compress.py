@@ -150,6 +150,7 @@ def test_blocks_written_by_hand():
         (block(1, hist16(1, 0, bytes(3), [0], 0), 6), "end too early"),
         (block(1, hist16(1, 0, bytes(1000), [0] * 63, 0), 2000), "end too early"),
         (block(1, hist16(3, 0, bytes(1000), [63, 0], 0), 2000), "end too early"),
+        (block(1, hist16(3, 0, bytes(1000), [31, 0, 32, 0xFFFF], 0), 2000), "end too early"),
         (block(1, hist16(1, 0, bytes(4), [7], 0), 6), "values remain"),
         (block(1, hist16(1, 0, bytes(3), [7], 1), 6), "checksum"),
         (block(1, struct.pack("<3I", 0, 1, 8) + bytes(8), 8), "checksum"),
