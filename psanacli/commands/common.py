@@ -110,7 +110,7 @@ root = click.option(
     multiple=True,
     metavar="DIR",
     type=click.Path(file_okay=False),
-    help="Look for experiments under DIR; may be repeated. Before PSANA_ROOT, SIT_PSDM_DATA and SIT_DATA.",
+    help="Look for experiments under DIR (else PSANA_ROOT or SIT_PSDM_DATA tells where); may be repeated.",
 )
 explain = click.option(
     "--explain", is_flag=True, help="Show every directory and pattern tried to find the data, and stop."

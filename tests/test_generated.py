@@ -1,0 +1,88 @@
+"""The committed man pages and completions are those that docs/generate.py makes, and shells and man read them."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from psanacli.commands.common import Verb
+from psanacli.commands.main import VERBS, psana
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_man_pages_are_up_to_date(generate):
+    made = dict(generate.man_pages())
+    kept = {path.name: path.read_text() for path in (ROOT / "man").glob("*.1")}
+    assert kept == made, "run: python docs/generate.py"
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="no man here")
+@pytest.mark.parametrize("page", ["psana", *(f"psana-{verb}" for verb in VERBS)])
+def test_man_reads_the_pages_without_a_warning(page):
+    words = ["man", "--warnings", "-l", str(ROOT / "man" / f"{page}.1")]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MANWIDTH": "100"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "EXIT STATUS" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_verb_has_examples_and_a_line_for_the_list(verb):
+    context = click.Context(psana, info_name="psana")
+    command = psana.get_command(context, verb)
+    assert isinstance(command, Verb)
+    assert len(command.examples) >= 2
+    assert all("psana " in line and meaning for line, meaning in command.examples)
+    assert command.help
+    assert all(getattr(option, "help", "-") for option in command.params)
+
+
+@pytest.fixture
+def path_with_psana(tmp_path):
+    program = tmp_path / "psana"
+    program.write_text(f"#!{sys.executable}\nfrom psanacli.commands.main import main\nmain()\n")
+    program.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+SCRIPTS = {
+    "bash": """
+source {file}
+COMP_WORDS=(psana tr) COMP_CWORD=1
+_psana_completion psana
+echo "${{COMPREPLY[@]}}"
+""",
+    "fish": "source {file}; complete -C 'psana tr'",
+    "zsh": """
+compdef() {{ :; }}; _describe() {{ print -l $completions_with_descriptions }}
+source {file}
+words=(psana tr) CURRENT=2
+_psana_completion
+""",
+}
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_completions_work_in_the_shell(shell, generate, path_with_psana):
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    file = ROOT / "completions" / shell / generate.SHELLS[shell]
+    done = subprocess.run(
+        [shell, "-c", SCRIPTS[shell].format(file=file)], capture_output=True, text=True, env=path_with_psana, timeout=60
+    )
+    assert "translate" in done.stdout, done.stderr
+    assert "demo" not in done.stdout

@@ -1,0 +1,82 @@
+"""What `python -m build` makes installs and runs elsewhere: without the checkout, without its neighbours."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What a checkout has and a release is not made from.
+LEFT_OUT = (".git", ".venv", "build", "dist", "*.egg-info", "*.so", "__pycache__", ".*_cache", ".hypothesis")
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words, cwd):
+    """Run a command with nothing of this checkout in its environment; return its stdout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PSANA", "SIT_"))}
+    done = subprocess.run(words, cwd=cwd, env=kept, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """Source distribution and wheel; the wheel is made from the source distribution."""
+    place = tmp_path_factory.mktemp("release")
+    shutil.copytree(ROOT, place / "checkout", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    run(sys.executable, "-m", "build", "--outdir", str(place / "dist"), str(place / "checkout"), cwd=place)
+    shutil.rmtree(place / "checkout")
+    (sdist,) = (place / "dist").glob("*.tar.gz")
+    (wheel,) = (place / "dist").glob("*.whl")
+    return sdist, wheel
+
+
+def test_content_of_the_wheel(release):
+    names = set(zipfile.ZipFile(release[1]).namelist())
+    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.py")}
+    data = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.json")}
+    stubs = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.pyi")}
+    assert data and stubs
+    assert modules | data | stubs | {"psanacli/py.typed"} <= names
+    native = {f"psanacli/{path.parent.name}/{path.stem}" for path in ROOT.glob("cext/*/*.pyx")}
+    assert native == {name.partition(".")[0] for name in names if name.endswith(".so")}
+    shared = {name.partition(".data/data/share/")[2] for name in names}
+    assert {f"man/man1/{path.name}" for path in ROOT.glob("man/*.1")} <= shared
+    assert {
+        "bash-completion/completions/psana",
+        "zsh/site-functions/_psana",
+        "fish/vendor_completions.d/psana.fish",
+    } <= shared
+    assert not [name for name in names if name.startswith(("tests/", "cext/", "docs/", "benchmarks/"))]
+
+
+def test_content_of_the_source_distribution(release):
+    with tarfile.open(release[0]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = [*ROOT.glob("cext/**/*.p*"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/*"), *ROOT.glob("man/*.1")]
+    wanted = {path.relative_to(ROOT).as_posix() for path in tracked if path.is_file()}
+    assert wanted | {"LICENSE", "README.md", "CHANGELOG.md", "setup.py", "pyproject.toml"} <= names
+    assert not [name for name in names if name.endswith((".so", ".c"))]
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["sdist", "wheel"])
+def test_it_installs_and_runs_elsewhere(release, kind, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    programs = tmp_path / "venv" / "bin"
+    run(str(programs / "pip"), "install", "-q", str(release[kind]), cwd=tmp_path)
+    psana = str(programs / "psana")
+    assert run(psana, "--version", cwd=tmp_path).startswith("psana ")
+    where = run(str(programs / "python"), "-c", "import psanacli; print(psanacli.__file__)", cwd=tmp_path)
+    assert where.startswith(str(tmp_path))
+    run(psana, "demo", "sample", cwd=tmp_path)
+    made = list((tmp_path / "sample").rglob("*.h5"))
+    assert made and made[0].stat().st_size > 100_000
+    if shutil.which("man"):
+        assert "psana" in run("man", "-l", str(tmp_path / "venv/share/man/man1/psana.1"), cwd=tmp_path)
