@@ -6,7 +6,6 @@ aligned columns; `NO_COLOR` is honoured. rich is loaded only when a terminal sho
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -189,6 +188,8 @@ def json_text(value: object, *, indent: int | None = None) -> str:
     ``"nan"``, ``"inf"`` and ``"-inf"``; bytes text (Latin-1); enumerations their numbers; times (`datetime64`) ISO
     text; mappings, tuples and other iterables objects and lists.
     """
+    import json
+
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

@@ -12,13 +12,11 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 
@@ -37,8 +35,7 @@ _EXIT_CODES = {
 }
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     help: str
     parallel: bool = False  # does it know what to do with several ranks?
 
@@ -155,6 +152,8 @@ def run(args: Sequence[str]) -> int:
 
 def _answer(error: BaseException, verbose: bool) -> int:
     """Say what went wrong; return the exit code."""
+    import traceback
+
     debug = verbose or bool(os.environ.get("PSANA_DEBUG"))
     if isinstance(error, OSError) and error.errno == errno.EPIPE and not isinstance(error, PsanaError):
         # The reader has seen enough. What is still buffered must not fail again when Python closes stdout.

@@ -11,10 +11,8 @@ and is deaf to Ctrl-C.
 
 from __future__ import annotations
 
-import pickle
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from enum import IntEnum
 from types import TracebackType
@@ -226,6 +224,9 @@ def _drain(comm: MPI.Intracomm) -> int:
 
 def _portable(error: BaseException, rank: int) -> BaseException:
     """Return the error in a form that survives the way to rank 0, with its traceback as a note."""
+    import pickle
+    import traceback
+
     error.add_note(f"in rank {rank}: " + "".join(traceback.format_exception(error, limit=-3)))
     try:
         pickle.loads(pickle.dumps(error))
