@@ -1,17 +1,85 @@
 """Runs: data sources, files, tables, events."""
 
+from psanacli.run.codes import EventCodes
+from psanacli.run.config import Config, ConfigTimeline, Configuration
 from psanacli.run.datasource import Dataset, DataSource, RunFiles, explain, parse_datasource, resolve
+from psanacli.run.detectors import Detector, Detectors, main_array
+from psanacli.run.epics import Epics, Value, Variable
+from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
 from psanacli.run.files import XtcFile
+from psanacli.run.names import DetectorNames, Names
+from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
+from psanacli.run.reading import PayloadBlock
+from psanacli.run.run import Block, Run, Stream, open_run, open_runs
+from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
+from psanacli.run.steps import Step, Steps
+from psanacli.run.tables import (
+    EVENT,
+    GROUP,
+    STEP,
+    TRANSITION,
+    Action,
+    Built,
+    Counters,
+    EventFlag,
+    Rules,
+    build_groups,
+    nest,
+)
 
 __all__ = [
+    "DELIVERED",
+    "EVENT",
+    "GROUP",
+    "STEP",
+    "TRANSITION",
+    "Action",
+    "Block",
+    "Built",
+    "Config",
+    "ConfigTimeline",
+    "Configuration",
+    "Counters",
     "DataSource",
     "Dataset",
+    "Detector",
+    "DetectorNames",
+    "Detectors",
+    "Epics",
+    "Event",
+    "EventCodes",
+    "EventFlag",
+    "EventId",
+    "Events",
     "Experiment",
+    "FileProblem",
+    "Form",
+    "History",
+    "Key",
+    "Names",
+    "Objects",
+    "PayloadBlock",
+    "Places",
+    "Product",
     "Roots",
+    "Rules",
+    "Run",
     "RunFiles",
+    "RunTable",
+    "Step",
+    "Steps",
+    "Stream",
+    "Value",
+    "Variable",
     "XtcFile",
+    "build_groups",
     "explain",
+    "main_array",
+    "nest",
+    "open_run",
+    "open_runs",
     "parse_datasource",
+    "products_of",
     "resolve",
 ]

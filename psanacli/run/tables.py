@@ -306,9 +306,9 @@ def events_of(datagrams: Rows, built: Built, number: int, streams_of_rows: NDArr
     if len(chosen):
         control = streams_of_rows >= rules.control_content
         bits = np.where(control, EventFlag.CONTROL, EventFlag.DAQ).astype(np.uint8)
-        bits[~control & (datagrams["env"] >> 31 != 0)] |= EventFlag.TRIMMED
-        bits[datagrams["damage"] != 0] |= EventFlag.DAMAGED
-        bits[~control & (datagrams["damage"] & 2 != 0)] |= EventFlag.SPLIT
+        bits[~control & (datagrams["env"] >> 31 != 0)] |= np.uint8(EventFlag.TRIMMED)
+        bits[datagrams["damage"] != 0] |= np.uint8(EventFlag.DAMAGED)
+        bits[~control & (datagrams["damage"] & 2 != 0)] |= np.uint8(EventFlag.SPLIT)
         # Members of all groups stand behind each other: one reduction, of which the events are taken.
         events["flags"] = np.bitwise_or.reduceat(bits[built.members], groups["first"])[chosen]
     return events

@@ -1,0 +1,126 @@
+"""Reading many pieces of files in one call, without the interpreter.
+
+Pieces that lie close together in a file are read with one `pread` into a window and copied from there; large ones are read
+straight into their place.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+cdef extern from "unistd.h" nogil:
+    ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
+
+DEF WINDOW = 262144
+# Copying this many bytes that nobody wants costs about as much as a call of the system.
+DEF GAP = 1024
+DEF LARGE = 65536
+# Number of reads after which the interpreter is asked whether the user wants to stop.
+DEF PAUSE = 512
+
+
+cdef int64_t read_whole(int descriptor, uint8_t *where, int64_t size, int64_t offset, int *trouble) noexcept nogil:
+    """Read `size` bytes; return how many there were, with the number of the error in `trouble` (0: end of the file)."""
+    cdef int64_t done = 0
+    cdef ssize_t got
+    trouble[0] = 0
+    while done < size:
+        got = pread(descriptor, where + done, <size_t>(size - done), offset + done)
+        if got < 0:
+            if errno == EINTR:
+                continue
+            trouble[0] = errno
+            return done
+        if got == 0:
+            return done
+        done += got
+    return done
+
+
+cdef int64_t read_some(
+    const int *descriptors,
+    const int64_t *offsets,
+    const int64_t *sizes,
+    const int64_t *places,
+    int64_t first,
+    int64_t count,
+    uint8_t *out,
+    uint8_t *window,
+    int *trouble,
+) noexcept nogil:
+    """Read pieces from number `first`, at most `PAUSE` system calls; return the number of the next, or -1 - the one that failed."""
+    cdef int64_t i = first, j, begin, end, k, got
+    cdef int calls = 0
+    while i < count and calls < PAUSE:
+        calls += 1
+        begin = offsets[i]
+        end = begin + sizes[i]
+        if sizes[i] >= LARGE:
+            if read_whole(descriptors[i], out + places[i], sizes[i], begin, trouble) < sizes[i]:
+                return -1 - i
+            i += 1
+            continue
+        j = i + 1
+        while (
+            j < count
+            and descriptors[j] == descriptors[i]
+            and offsets[j] >= offsets[j - 1]
+            and offsets[j] <= end + GAP
+            and sizes[j] < LARGE
+            and offsets[j] + sizes[j] - begin <= WINDOW
+        ):
+            if offsets[j] + sizes[j] > end:
+                end = offsets[j] + sizes[j]
+            j += 1
+        if j == i + 1:
+            if read_whole(descriptors[i], out + places[i], sizes[i], begin, trouble) < sizes[i]:
+                return -1 - i
+            i = j
+            continue
+        got = read_whole(descriptors[i], window, end - begin, begin, trouble)
+        for k in range(i, j):
+            if offsets[k] - begin + sizes[k] > got:
+                return -1 - k
+            memcpy(out + places[k], window + (offsets[k] - begin), <size_t>sizes[k])
+        i = j
+    return i
+
+
+def read_pieces(
+    const int[::1] descriptors not None,
+    const int64_t[::1] offsets not None,
+    const int64_t[::1] sizes not None,
+    const int64_t[::1] places not None,
+    uint8_t[::1] out not None,
+):
+    """Read piece ``i``, `sizes` bytes at `offsets` of an open file, to `places` in `out`.
+
+    Returns (-1, 0), or the number of the first piece that could not be read whole, and the number of the error (0: the
+    file ends before).
+    """
+    cdef int64_t count = descriptors.shape[0], i, at = 0, room = out.shape[0]
+    cdef int trouble = 0
+    if offsets.shape[0] != count or sizes.shape[0] != count or places.shape[0] != count:
+        raise ValueError("one descriptor, offset, size and place for each piece")
+    for i in range(count):
+        if sizes[i] < 0 or offsets[i] < 0 or places[i] < 0 or sizes[i] > room or places[i] > room - sizes[i]:
+            raise ValueError(f"piece {i} does not fit into the output")
+    if count == 0 or room == 0:
+        return -1, 0
+    cdef uint8_t *window = <uint8_t *>malloc(WINDOW)
+    if window == NULL:
+        raise MemoryError
+    try:
+        while 0 <= at < count:
+            with nogil:
+                at = read_some(
+                    &descriptors[0], &offsets[0], &sizes[0], &places[0], at, count, &out[0], window, &trouble
+                )
+            PyErr_CheckSignals()
+    finally:
+        free(window)
+    if at < 0:
+        return -1 - at, trouble
+    return -1, 0

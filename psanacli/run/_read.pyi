@@ -1,0 +1,10 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def read_pieces(
+    descriptors: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    places: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> tuple[int, int]: ...

@@ -1,0 +1,186 @@
+"""Columns: the values of one field of one detector in all events of a run, as one array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError, NotFoundError, UsageError, did_you_mean, fold
+from psanacli.run.objects import Objects
+from psanacli.run.payloads import Payloads
+from psanacli.run.readers import Reader
+from psanacli.xtc import Batch, Layout, XtcType, named
+
+MAX_BYTES = 1 << 31
+"""A column that would be larger is an error, unless asked for."""
+_BLOCK = 1 << 25  # bytes of payloads that are read at once
+
+Array = NDArray[Any]
+
+
+class _Direct(NamedTuple):
+    """A value at a fixed place in the payload."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def spelled(xtc_type: XtcType, path: str) -> str | None:
+    """Return the path of a field as the catalogue spells it, None when the type has no such field.
+
+    Case and ``-`` for ``_`` do not matter; parts are joined by dots, ``data(2)`` is one index of an accessor that has one.
+    """
+    head, _, rest = path.partition(".")
+    bare, bracket, index = head.partition("(")
+    found = next((name for name in xtc_type.accessors if name == bare), None)
+    if found is None:
+        found = next((name for name in xtc_type.accessors if fold(name) == fold(bare)), None)
+    if found is None:
+        return None
+    if not rest:
+        return found + bracket + index
+    inner = xtc_type.members[found].type
+    below = spelled(named(inner), rest) if "." in inner else None
+    return None if below is None else f"{found}{bracket}{index}.{below}"
+
+
+class Column:
+    """The values of a field: which objects have it, and how they are read.
+
+    Parameters
+    ----------
+    payloads : Payloads
+    readers : list of Reader
+        Objects of one source, whose types may have the field.
+    path : str
+        The field.
+    """
+
+    def __init__(self, payloads: Payloads, readers: list[Reader], path: str) -> None:
+        self._payloads = payloads
+        self.parts: list[tuple[Objects, str]] = []
+        for reader in readers:
+            name = spelled(reader.key.xtc_type, path)
+            if name is not None:
+                self.parts.append((reader.objects, name))
+        if not self.parts:
+            types = [reader.key.xtc_type for reader in readers]
+            known = [name for xtc_type in types for name in xtc_type.accessors]
+            hint = did_you_mean(path, known, f"there are {', '.join(known[:12])}")
+            raise NotFoundError(f"{', '.join(xtc_type.name for xtc_type in types)} has no field {path!r}", hint)
+
+    def read(self, first: int, stop: int, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
+        """Return the values of the events `first` to `stop`, masked where an event has none.
+
+        An object whose payload is too short for what it says counts as absent.
+
+        Raises
+        ------
+        DataError
+            The shape is not the same in all events.
+        UsageError
+            The array would have more than `max_bytes` bytes.
+        """
+        result: Array | None = None
+        mask = np.ones(stop - first, bool)
+        for objects, path in self.parts:
+            low, high = np.searchsorted(objects.event, (first, stop)).tolist()
+            for rows, values in self._pieces(objects, path, low, high):
+                events = objects.event[rows] - first
+                if result is None:
+                    result = _empty(stop - first, values, max_bytes, path)
+                elif result.shape[1:] != values.shape[1:]:
+                    raise DataError(
+                        f"{objects.key}: the shape of {path} changes from {result.shape[1:]} to {values.shape[1:]}",
+                        "go through the events, or read fewer of them",
+                    )
+                elif result.dtype != values.dtype:
+                    result = result.astype(np.result_type(result.dtype, values.dtype))
+                result[events] = values
+                mask[events] = False
+        if result is None:
+            result = np.zeros(stop - first)
+        full = np.broadcast_to(mask.reshape(-1, *[1] * (result.ndim - 1)), result.shape)
+        return np.ma.MaskedArray(result, full if result.ndim > 1 else mask)
+
+    def _pieces(self, objects: Objects, path: str, low: int, high: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
+        """Yield values with the rows of the objects they are of."""
+        if low == high:
+            return
+        if objects.plain and not objects.product.config_types and objects.key.xtc_type.config_inside is None:
+            layout = self._payloads.layout(objects, -1)
+            place = _direct(layout, path)
+            if place is not None:
+                yield self._gather(objects, place, layout, low, high)
+                return
+        ends = np.cumsum(objects.size[low:high])
+        at = low
+        while at < high:
+            done = int(ends[at - low - 1]) if at > low else 0
+            next_at = low + max(int(np.searchsorted(ends, done + _BLOCK, side="right")), at - low + 1)
+            rows = np.arange(at, next_at)
+            payload = self._payloads.read(objects, rows)
+            for number in np.unique(objects.config[rows]).tolist():
+                same = np.flatnonzero(objects.config[rows] == number)
+                starts, sizes = payload.starts[same], payload.sizes[same]
+                if objects.key.xtc_type.config_inside is not None:
+                    yield rows[same], self._one_by_one(objects, payload.buffer, starts, sizes, path)
+                    continue
+                layout = self._payloads.layout(objects, number)
+                fits = layout.fits(payload.buffer, starts, sizes)
+                if fits.any():
+                    batch = Batch(layout, payload.buffer, starts[fits], sizes[fits])
+                    yield rows[same[fits]], batch.column(path)
+            at = next_at
+
+    def _gather(
+        self, objects: Objects, place: _Direct, layout: Layout, low: int, high: int
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Read the values alone, straight into the array."""
+        rows = low + np.flatnonzero(objects.size[low:high] >= layout.needed)
+        size = math.prod(place.shape) * place.dtype.itemsize
+        values = np.empty((len(rows), *place.shape), place.dtype)
+        files = self._payloads.table.datagrams["file"][objects.datagram[rows]]
+        places = np.arange(len(rows), dtype=np.int64) * size
+        sizes = np.full(len(rows), size, np.int64)
+        out = values.reshape(-1).view(np.uint8)
+        self._payloads.files.read(files, objects.offset[rows] + place.offset, sizes, places, out)
+        return rows, values
+
+    def _one_by_one(
+        self, objects: Objects, buffer: Array, starts: NDArray[np.int64], sizes: NDArray[np.int64], path: str
+    ) -> Array:
+        from psanacli.xtc import config_inside
+
+        xtc_type = objects.key.xtc_type
+        columns = []
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            payload = buffer[start : start + size]
+            from psanacli.xtc import bind
+
+            layout = bind(xtc_type, config_inside(xtc_type, payload))
+            columns.append(layout.batch(payload, np.zeros(1, np.int64), np.array([size])).column(path)[0])
+        return np.array(columns)
+
+
+def _empty(count: int, values: Array, max_bytes: int, path: str) -> Array:
+    needed = count * max(values[:1].nbytes, 1)
+    if needed > max_bytes:
+        raise UsageError(
+            f"{path} of {count} events would take {needed / 1e9:.1f} GB",
+            "read it by run.blocks(...), or allow it with max_bytes=",
+        )
+    return np.zeros((count, *values.shape[1:]), values.dtype)
+
+
+def _direct(layout: Layout, path: str) -> _Direct | None:
+    """Return where a stored number, or array of fixed shape, is in each payload; None for all else."""
+    spot = layout.spots.get(path)
+    if spot is None or spot.offset is None or spot.shape is None or spot.dtype is None or spot.item is not None or spot.text:
+        return None
+    return _Direct(spot.offset, spot.shape, spot.dtype) if spot.dtype.itemsize else None

@@ -1,0 +1,117 @@
+"""Readers: the objects of one key, event by event, read ahead in blocks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from psanacli.errors import DataError
+from psanacli.run.objects import Key, Objects
+from psanacli.run.payloads import Payloads
+from psanacli.xtc import Layout, Record, decode
+
+_AHEAD = 1 << 22  # bytes that are read ahead at most
+_ROWS_AHEAD = 4096
+
+
+class _Block(NamedTuple):
+    """Objects that were read: rows from `first` on, their places in a buffer, and their layouts."""
+
+    first: int
+    view: memoryview
+    starts: list[int]
+    stops: list[int]
+    layouts: list[Layout | None]
+
+
+_EMPTY = _Block(0, memoryview(b""), [], [], [])
+
+
+class Reader:
+    """What gives the object of one type and source in any event.
+
+    Whoever goes through the events in order gets them from blocks that grow with each step; whoever jumps reads one at a time.  Threads
+    may share a reader.
+    """
+
+    def __init__(self, payloads: Payloads, objects: Objects, events: int) -> None:
+        self.key: Key = objects.key
+        self.objects = objects.select(objects.stored) if not objects.stored.all() else objects
+        self._payloads = payloads
+        rows = np.full(events, -1, np.int32)
+        rows[self.objects.event] = np.arange(len(self.objects), dtype=np.int32)
+        self._rows = memoryview(rows)
+        self._block = _EMPTY
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def has(self, event: int) -> bool:
+        """Return whether an event has the object."""
+        return self._rows[event] >= 0
+
+    def get(self, event: int) -> Record | None:
+        """Return the object in an event, None when it has none.
+
+        Raises
+        ------
+        DataError
+            The payload cannot be read, or is damaged in a way that its damage word does not tell.
+        """
+        row = self._rows[event]
+        if row < 0:
+            return None
+        block = self._block
+        place = row - block.first
+        if not 0 <= place < len(block.starts):
+            block = self._load(row, block)
+            place = 0
+        start, stop = block.starts[place], block.stops[place]
+        layout = block.layouts[place]
+        try:
+            if layout is None:
+                return decode(self.key.xtc_type, block.view[start:stop])
+            return layout.record(block.view, start, stop)
+        except DataError as error:
+            raise self._payloads.located(error, self.objects, row) from error
+
+    def _load(self, row: int, before: _Block) -> _Block:
+        """Read the block that begins with `row`."""
+        count = 1
+        if row == before.first + len(before.starts) and before.starts:
+            count = min(4 * len(before.starts), _ROWS_AHEAD, len(self.objects) - row)
+            sums = np.cumsum(self.objects.size[row : row + count])
+            count = max(1, int(np.searchsorted(sums, _AHEAD, side="right")))
+        objects = self.objects.select(slice(row, row + count))
+        payload = self._payloads.read(objects)
+        layouts: list[Layout | None]
+        if self.key.xtc_type.config_inside is not None:
+            layouts = [None] * count
+        else:
+            bound: dict[int, Layout | None] = {
+                number: self._payloads.layout(objects, number) for number in np.unique(objects.config).tolist()
+            }
+            layouts = [bound[number] for number in objects.config.tolist()]
+        starts = payload.starts.tolist()
+        stops = (payload.starts + payload.sizes).tolist()
+        self._block = block = _Block(row, memoryview(payload.buffer), starts, stops, layouts)
+        return block
+
+    def __repr__(self) -> str:
+        return f"<Reader of {self.key}: {len(self)} objects>"
+
+
+class Readers:
+    """Readers of several types of one source: a name without a type or version."""
+
+    def __init__(self, readers: list[Reader]) -> None:
+        self.readers = readers
+        self.get = readers[0].get if len(readers) == 1 else self._get
+
+    def _get(self, event: int) -> Record | None:
+        for reader in self.readers:
+            record = reader.get(event)
+            if record is not None:
+                return record
+        return None

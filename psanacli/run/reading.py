@@ -1,0 +1,132 @@
+"""Reading payloads: the files of a run, kept open while the run is, and many pieces of them in one native call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError, NotFoundError, UsageError
+from psanacli.run._read import read_pieces
+from psanacli.xtc import big_file_of
+
+Ints = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class PayloadBlock:
+    """Payloads of many objects, in one buffer.
+
+    Attributes
+    ----------
+    buffer : ndarray of uint8
+        Read-only.
+    starts, sizes : ndarray of int64, shape (n,)
+        Place of each payload in the buffer, in bytes; as `Layout.batch` wants them.
+    """
+
+    buffer: Bytes
+    starts: Ints
+    sizes: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: int) -> memoryview:
+        """Return one payload, a view."""
+        start = int(self.starts[index])
+        return memoryview(self.buffer)[start : start + int(self.sizes[index])]
+
+
+class OpenFiles:
+    """The files of a run, opened when first needed; any number of threads may read.
+
+    File number ``i`` is ``paths[i]``; number ``len(paths) + i`` is the big file to which the small-data file ``i`` belongs.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        self._descriptors: NDArray[np.int32] = np.full(2 * len(self.paths), -1, np.int32)
+        self._idle = threading.Condition()
+        self._reading = 0
+        self._closed = False
+
+    def path(self, number: int) -> Path:
+        """Return the path of file `number`."""
+        count = len(self.paths)
+        return self.paths[number] if number < count else big_file_of(self.paths[number - count])
+
+    def read(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints, places: Ints, out: Bytes) -> None:
+        """Read pieces of files into `out`; see `psanacli.run._read.read_pieces`.
+
+        Raises
+        ------
+        DataError
+            A file ends before the piece does, or cannot be read.
+        NotFoundError
+            A file is not there (any more).
+        """
+        self._begin(np.unique(files).tolist())
+        try:
+            failed, trouble = read_pieces(self._descriptors[files], offsets, sizes, places, out)
+        finally:
+            with self._idle:
+                self._reading -= 1
+                self._idle.notify_all()
+        if failed >= 0:
+            path = self.path(int(files[failed]))
+            why = os.strerror(trouble) if trouble else "the file ends before"
+            raise DataError(f"{path}: {int(sizes[failed])} bytes at offset {int(offsets[failed])} cannot be read: {why}")
+
+    def read_block(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints) -> PayloadBlock:
+        """Read pieces of files into a new buffer, one behind the other, each at a multiple of 8 bytes."""
+        room = (sizes + 7) & ~np.int64(7)
+        places = np.cumsum(room) - room
+        out = np.empty(int(room.sum()), np.uint8)
+        self.read(files, offsets, sizes, places, out)
+        out.flags.writeable = False
+        return PayloadBlock(out, places, sizes)
+
+    def _begin(self, numbers: list[int]) -> None:
+        with self._idle:
+            if self._closed:
+                raise UsageError("the run is closed", "read inside of its `with` block")
+            for number in numbers:
+                if self._descriptors[number] < 0:
+                    self._descriptors[number] = self._open(self.path(number))
+            self._reading += 1
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFoundError(f"{path}: no such file") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close all files, after reads that are under way; reading is an error from then on."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: not self._reading)
+            for descriptor in self._descriptors[self._descriptors >= 0].tolist():
+                os.close(descriptor)
+            self._descriptors[:] = -1
+
+    def __enter__(self) -> OpenFiles:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            self.close()

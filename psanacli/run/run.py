@@ -1,0 +1,482 @@
+"""Runs: what a user opens, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import NotFoundError, UsageError
+from psanacli.run.codes import EventCodes
+from psanacli.run.columns import MAX_BYTES, Column
+from psanacli.run.config import Config, aliases_of
+from psanacli.run.datasource import RunFiles, parse_datasource, resolve
+from psanacli.run.detectors import Detector, Detectors
+from psanacli.run.epics import Epics
+from psanacli.run.events import Event, Events
+from psanacli.run.experiments import Experiment
+from psanacli.run.files import XtcFile
+from psanacli.run.names import DetectorNames, ambiguous
+from psanacli.run.objects import Key, Places
+from psanacli.run.payloads import Payloads
+from psanacli.run.reading import PayloadBlock
+from psanacli.run.readers import Reader, Readers
+from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
+from psanacli.run.steps import Steps
+from psanacli.run.tables import Counters, Rules
+from psanacli.xtc import Layout, Source
+
+if TYPE_CHECKING:
+    import xarray
+
+_BLOCK = 1 << 26
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream of a run.
+
+    Attributes
+    ----------
+    number : int
+    control : bool
+        Whether it is a control stream.
+    files : tuple of XtcFile
+        Its chunks.
+    bytes, datagrams : int
+        Of all its files.
+    """
+
+    number: int
+    control: bool
+    files: tuple[XtcFile, ...]
+    bytes: int
+    datagrams: int
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some events one after the other, with values of all of them.
+
+    Attributes
+    ----------
+    events : Events
+    columns : dict of str to masked array
+        By the names that were asked for.
+    """
+
+    events: Events
+    columns: dict[str, np.ma.MaskedArray[Any, Any]]
+
+    def __getitem__(self, name: str) -> np.ma.MaskedArray[Any, Any]:
+        """Return one column."""
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+class Run:
+    """A run: its events, and everything recorded with them.
+
+    A run holds open files; use it in a ``with`` block, or `close` it.  Threads may share it.
+
+    Attributes
+    ----------
+    files : RunFiles
+        What it was made of.
+    rules : Rules
+        How its events were built.
+    table : RunTable
+        All that its headers say.
+
+    Examples
+    --------
+    >>> run = open_run("exp=xpptut15:run=54")                          # doctest: +SKIP
+    >>> for event in run.events:                                       # doctest: +SKIP
+    ...     beam = event.get("EBeam")
+    >>> run.column("EBeam.ebeamPhotonEnergy").mean()                   # doctest: +SKIP
+    """
+
+    def __init__(self, files: RunFiles, rules: Rules = Rules()) -> None:
+        self.files = files
+        self.rules = rules
+        self.table = RunTable(files.files, files.run, rules)
+        self._payloads = Payloads(self.table)
+        self._by_name: dict[str, Reader | Readers] = {}
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment: ``.name``, ``.instrument``, ``.number``."""
+        return self.files.experiment
+
+    @property
+    def instrument(self) -> str:
+        """The instrument, empty when it is not known."""
+        return self.files.experiment.instrument
+
+    @property
+    def number(self) -> int:
+        """The run number of the file names."""
+        return self.files.run
+
+    @cached_property
+    def _clock(self) -> NDArray[np.datetime64]:
+        delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
+        heads = self.table.datagrams[self.table.members[self.table.groups["first"][delivered]]]
+        return (heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]).astype("datetime64[ns]")
+
+    @property
+    def start(self) -> np.datetime64 | None:
+        """Time of the first event or transition, datetime64[ns], UTC; None for an empty run."""
+        return self._clock.min() if len(self._clock) else None
+
+    @property
+    def end(self) -> np.datetime64 | None:
+        """Time of the last event or transition, datetime64[ns], UTC; None for an empty run."""
+        return self._clock.max() if len(self._clock) else None
+
+    @cached_property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams, by number."""
+        table = self.table
+        found = []
+        for number in table.streams.tolist():
+            files = [i for i, file in enumerate(table.files) if file.stream == number]
+            count = int(np.count_nonzero(table.stream_of_row == number))
+            size = sum(table.sizes[i] for i in files)
+            control = number >= self.rules.first_control_stream
+            found.append(Stream(number, control, tuple(table.files[i] for i in files), size, count))
+        return tuple(found)
+
+    @property
+    def events(self) -> Events:
+        """All events."""
+        return Events(self, range(len(self.table.events)))
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration objects: a mapping of those in force at the first event; ``.at(event)`` for any moment."""
+        groups = self.table.events["group"]
+        delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
+        first = int(groups[0]) if len(groups) else int(delivered[-1]) if len(delivered) else -1
+        last = len(self.table.groups) - 1
+        return Config(self.table.config, self._payloads.config, lambda: self.aliases, first, last)
+
+    @cached_property
+    def aliases(self) -> dict[str, Source]:
+        """Sources by the names that the data acquisition gave them."""
+        return aliases_of(self.table.config, self._payloads.config)
+
+    @cached_property
+    def epics(self) -> Epics:
+        """The EPICS variables: a mapping by name or alias, each with its whole history."""
+        return Epics(self._payloads, len(self.table.groups) - 1)
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The steps (calib cycles), with their scan values."""
+        return Steps(self.table, self.config, lambda some: self.events[some])
+
+    @cached_property
+    def names(self) -> DetectorNames:
+        """All names of its detectors."""
+        keys = [(key.xtc_type.name, key.source) for key in self.readers]
+        return DetectorNames(keys, self.aliases)
+
+    @cached_property
+    def readers(self) -> dict[Key, Reader]:
+        """What gives the objects of events, by type and source, in the order of sources and types."""
+        count = len(self.table.events)
+        return {
+            key: Reader(self._payloads, self.table.objects(key.xtc_type, key.source), count) for key in self.table.object_keys()
+        }
+
+    def reader(self, name: str) -> Reader | Readers:
+        """Return what gives the object of a name in any event.
+
+        Raises
+        ------
+        NotFoundError
+            No event has it, with the nearest names.
+        UsageError
+            The name fits several sources, or several types of one source.
+        """
+        known = self._by_name.get(name)
+        if known is None:
+            readers = self._readers_of(name)
+            kinds = {_kind(reader.key.xtc_type.name) for reader in readers}
+            if len(kinds) > 1:
+                bare = name.rpartition("/")[0] or name
+                raise ambiguous("object", name, (f"{bare}/{reader.key.xtc_type.name}" for reader in readers))
+            known = self._by_name[name] = readers[0] if len(readers) == 1 else Readers(readers)
+        return known
+
+    def _readers_of(self, name: str) -> list[Reader]:
+        found = self.names.find(name)
+        readers = [
+            reader
+            for key, reader in self.readers.items()
+            if key.source.same_as(found.source) and key.xtc_type.name in found.types
+        ]
+        if not readers:
+            raise NotFoundError(f"no event of the run has an object of {name!r}")
+        return readers
+
+    def detector(self, name: str) -> Detector:
+        """Return a detector by any of its names.
+
+        Raises
+        ------
+        NotFoundError
+            The run has none, with the nearest names.
+        """
+        return Detector(self, self.names.find(name))
+
+    @cached_property
+    def detectors(self) -> Detectors:
+        """All detectors that some event has, by name."""
+        return Detectors(self)
+
+    @cached_property
+    def codes(self) -> EventCodes:
+        """The event codes of all events."""
+        readers = [reader for key, reader in self.readers.items() if key.xtc_type.name.startswith("EvrData.Data")]
+        return EventCodes(self._payloads, readers, len(self.table.events))
+
+    @property
+    def counters(self) -> Counters:
+        """What was irregular."""
+        return self.table.counters
+
+    @property
+    def problems(self) -> tuple[FileProblem, ...]:
+        """What in the files contradicts the format."""
+        return self.table.problems
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before using the data."""
+        notes = list(self.files.notes)
+        if self.table.hidden_by_trigger:
+            notes.append(
+                "all events were trimmed because the level-3 trigger said fail, and are left out: l3_accept_only=False shows them"
+            )
+        notes += [f"{file.path.name} is empty" for file, size in zip(self.table.files, self.table.sizes, strict=True) if not size]
+        notes += [str(problem) for problem in self.problems if problem.kind.ends_file]
+        others = sum(not problem.kind.ends_file for problem in self.problems)
+        if others:
+            notes.append(f"{others} places in datagrams contradict the format, see problems")
+        services = self.table.groups["service"]
+        if len(services) and not (services == 4).any():
+            notes.append("there is no Configure: nothing that needs a configuration can be decoded")
+        return tuple(notes)
+
+    def column(self, name: str, *, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
+        """Return the values of a field in all events as one array.
+
+        Parameters
+        ----------
+        name : str
+            Detector and field: ``"EBeam.ebeamPhotonEnergy"``, ``"ipm3/IpmFex.sum"``, ``"opal_1.data16"``.
+        max_bytes : int
+            Larger arrays are an error; go through `blocks` instead.
+
+        Returns
+        -------
+        masked array, shape (events, ...)
+            Masked where an event does not have it.
+
+        Raises
+        ------
+        NotFoundError
+            The run has no such detector, or the detector no such field.
+        DataError
+            The shape is not the same in all events.
+        """
+        return self._column(name).read(0, len(self.table.events), max_bytes)
+
+    def _column(self, name: str) -> Column:
+        found, path = self.names.find_field(name)
+        base = name[: -len(path) - 1]
+        return Column(self._payloads, self._readers_of(base), path)
+
+    def blocks(self, *names: str, max_bytes: int = _BLOCK, events: slice | None = None) -> Iterator[Block]:
+        """Go through the run in blocks of events.
+
+        Parameters
+        ----------
+        *names : str
+            Fields, as for `column`.
+        max_bytes : int
+            Bytes of the columns of one block, about.
+        events : slice, optional
+            Some of the events (step 1); default is all.
+
+        Yields
+        ------
+        Block
+        """
+        first, stop, step = (events or slice(None)).indices(len(self.table.events))
+        if step != 1:
+            raise UsageError("blocks are of events one after the other", "give a slice with step 1")
+        columns = {name: self._column(name) for name in names}
+        count = 1
+        while first < stop:
+            last = min(first + count, stop)
+            values = {name: column.read(first, last) for name, column in columns.items()}
+            yield Block(self.events[first:last], values)
+            used = sum(column.nbytes for column in values.values()) / (last - first)
+            count = int(max(1, min(max_bytes / max(used, 8), 1 << 20)))
+            first = last
+
+    def to_xarray(self, names: Sequence[str], *, max_bytes: int = MAX_BYTES) -> xarray.Dataset:
+        """Return fields of all events as an xarray Dataset, with the dimension ``event``.
+
+        Time, fiducials and step of the events are coordinates.  Integers that some event lacks become floating point with NaN.
+
+        Raises
+        ------
+        UsageError
+            xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError:
+            raise UsageError("to_xarray needs xarray", "install it: pip install xarray") from None
+        if isinstance(names, str):
+            names = [names]
+        events = self.events
+        table = events.table
+        data = {}
+        for name in names:
+            column = self.column(name, max_bytes=max_bytes)
+            full = column.filled(np.nan) if column.dtype.kind == "f" else column.data
+            if column.dtype.kind in "iu" and column.mask.any():
+                full = column.astype(np.float64).filled(np.nan)
+            dims = ["event", *(f"{name}.{axis}" for axis in range(1, full.ndim))]
+            data[name] = (dims, full)
+        coords = {
+            "time": ("event", events.times),
+            "fiducials": ("event", table["fiducials"]),
+            "step": ("event", table["step"]),
+        }
+        return xarray.Dataset(data, coords, {"experiment": str(self.experiment), "run": self.number})
+
+    def read(self, places: Places, rows: NDArray[np.integer] | slice | None = None) -> PayloadBlock:
+        """Read payloads of many objects in one go; see `psanacli.run.payloads.Payloads.read`."""
+        return self._payloads.read(places, rows)
+
+    def read_many(self, places: Sequence[Places], rows: Sequence[NDArray[np.integer]]) -> list[PayloadBlock]:
+        """Read payloads of several keys in one go; see `psanacli.run.payloads.Payloads.read_many`."""
+        return self._payloads.read_many(places, rows)
+
+    def layout(self, places: Places, config: int) -> Layout:
+        """Return the layout of objects with a configuration object, by its number in the timeline (-1: none)."""
+        return self._payloads.layout(places, config)
+
+    def close(self) -> None:
+        """Close its files; what was read stays."""
+        self._payloads.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        daq = [str(stream.number) for stream in self.streams]
+        lines = [
+            f"<Run {self.number} of {self.experiment}: {len(self.table.events)} events in {len(self.steps)} steps",
+            f"  {self.start} to {self.end}; streams {', '.join(daq)}; {len(self.table.files)} files ({self.files.mode})",
+            f"  {len(self.detectors)} detectors; {len(self.table.problems)} problems",
+        ]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes[:5])]) + ">"
+
+
+def _kind(type_name: str) -> str:
+    return type_name.rstrip("0123456789").removesuffix("V")
+
+
+def open_runs(
+    *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    roots: Iterable[str | os.PathLike[str]] = (),
+    **options: Any,
+) -> list[Run]:
+    """Open all runs of a data source.
+
+    Parameters
+    ----------
+    *sources : str, path, or a list of these
+        A data source (``"exp=xpptut15:run=54,60-62:smd"``), files or directories.
+    roots : iterable of path
+        Where experiments are looked for: directories with ``INSTRUMENT/EXPERIMENT/xtc``.
+    **options
+        How the events are built: fields of `Rules` (``l3_accept_only=False``, ``first_control_stream=80``, ...).
+
+    Returns
+    -------
+    list of Run
+        In the order of their numbers.
+
+    Raises
+    ------
+    UsageError, NotFoundError
+        The data source is wrong, or something it names does not exist.
+    """
+    rules = _rules(options)
+    words: list[str] = []
+    for source in sources:
+        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
+    return [Run(files, rules) for files in resolve(parse_datasource(words, roots=roots))]
+
+
+def open_run(
+    *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    roots: Iterable[str | os.PathLike[str]] = (),
+    **options: Any,
+) -> Run:
+    """Open the one run of a data source; arguments as for `open_runs`.
+
+    Raises
+    ------
+    UsageError
+        The data source has several runs.
+
+    Examples
+    --------
+    >>> run = open_run("exp=xpptut15:run=54")                  # doctest: +SKIP
+    >>> run = open_run("/data/xtc/e301-r0001-s00-c00.xtc")     # doctest: +SKIP
+    """
+    rules = _rules(options)
+    words: list[str] = []
+    for source in sources:
+        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
+    found = resolve(parse_datasource(words, roots=roots))
+    if len(found) > 1:
+        numbers = ", ".join(str(files.run) for files in found[:10])
+        raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name one, or use open_runs")
+    return Run(found[0], rules)
+
+
+def _rules(options: dict[str, Any]) -> Rules:
+    from dataclasses import fields
+
+    from psanacli.errors import did_you_mean
+
+    known = [field.name for field in fields(Rules)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"there is no option {name!r}", did_you_mean(name, known, f"there are {', '.join(known)}"))
+    return Rules(**options)
+
+
+__all__ = ["Block", "Event", "Path", "Run", "Stream", "open_run", "open_runs"]

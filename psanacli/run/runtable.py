@@ -1,0 +1,321 @@
+"""The table of a run: all headers of all its files, walked in parallel, joined to events, ready to be asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.run.config import ConfigTimeline
+from psanacli.run.files import XtcFile, missing_chunks
+from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, is_config, is_dropped
+from psanacli.run.tables import (
+    Action,
+    Counters,
+    Rules,
+    build_groups,
+    events_of,
+    nest,
+    steps_of,
+)
+from psanacli.xtc import (
+    CONTRIBUTION,
+    DATAGRAM,
+    KEY,
+    TYPE_XTC,
+    XTC,
+    ContributionFlag,
+    Damage,
+    FileTable,
+    ProblemKind,
+    Source,
+    XtcType,
+    walk_file,
+)
+
+DELIVERED = (
+    Action.BEGIN_JOB, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.END_STEP, Action.END_RUN, Action.SKIPPED
+)  # fmt: skip
+"""Groups that whoever goes through the run sees, with the events that were skipped on request."""
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """Something in a file that contradicts the format.
+
+    Attributes
+    ----------
+    path : Path
+    offset : int
+        Where in the file, in bytes.
+    kind : ProblemKind
+    message : str
+        In words, without file and offset.
+    """
+
+    path: Path
+    offset: int
+    kind: ProblemKind
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path} at offset {self.offset}: {self.message}"
+
+
+class RunTable:
+    """All that the headers of a run say.
+
+    Attributes
+    ----------
+    files : tuple of XtcFile
+        Sorted by stream and chunk.
+    number : int
+        Run number of the file names.
+    rules : Rules
+        How the events were built.
+    datagrams : ndarray of `DATAGRAM`
+        All rows of all files; ``file`` is an index into `files`, ``pattern`` one into the patterns of the run.
+    start : ndarray of int64
+        Pattern ``p`` has the contributions ``start[p]:start[p + 1]``.
+    contributions, keys : ndarray of `CONTRIBUTION`, `KEY`
+        Of all files together.
+    members : ndarray of int64
+        Rows of the datagram table in the order of the groups; in a group by stream.
+    groups : structured array
+        ``first``, ``count`` (a slice of `members`), ``service``, `Action`, ``event`` (-1: none), ``run``; in the order in which they
+        are delivered.
+    events : ndarray of `EVENT`
+    transitions : ndarray of `TRANSITION`
+    steps : ndarray of `STEP`
+    problems : tuple of FileProblem
+        What contradicts the format, file by file.
+    """
+
+    def __init__(self, files: Sequence[XtcFile], number: int, rules: Rules) -> None:
+        self.files = tuple(sorted(files, key=lambda file: file.place))
+        self.number = number
+        self.rules = rules
+        tables = _walk([file.path for file in self.files])
+        self.sizes = tuple(table.size for table in tables)
+        self.problems = tuple(
+            FileProblem(file.path, problem.offset, problem.kind, problem.message)
+            for file, table in zip(self.files, tables, strict=True)
+            for problem in table.problems
+        )
+        self._merge(tables)
+        self.contents = Contents(self.start, self.contributions, self.keys, rules)
+        numbers = np.array([file.stream for file in self.files], np.int64)
+        self.streams = np.unique(numbers)
+        rows = np.array([len(table.datagrams) for table in tables], np.int64)
+        ends = np.cumsum([rows[numbers == stream].sum() for stream in self.streams], dtype=np.int64)
+        starts = np.concatenate(([0], ends)).astype(np.int64)
+        self._built = build_groups(self.datagrams, starts, self.streams.astype(np.uint32), self.contents.only_epics, rules)
+        self.stream_of_row = np.repeat(self.streams, np.diff(starts))
+        self.transitions = nest(self.groups)
+        self.steps = steps_of(self.transitions)
+        self.events = events_of(self.datagrams, self._built, number, self.stream_of_row, rules)
+        for step in range(len(self.steps)):
+            self.events["step"][self.steps["first"][step] : self.steps["stop"][step]] = step
+        self._objects: dict[tuple[str, tuple[int, int]], Objects] = {}
+
+    def _merge(self, tables: Sequence[FileTable]) -> None:
+        self.datagrams: NDArray[Any] = np.empty(sum(len(table.datagrams) for table in tables), DATAGRAM)
+        numbers: dict[tuple[int, int, int], int] = {}
+        starts: list[Ints] = [np.zeros(1, np.int64)]
+        parts: list[NDArray[Any]] = []
+        row = patterns = contributions = 0
+        for file, table in enumerate(tables):
+            part = self.datagrams[row : row + len(table.datagrams)]
+            part[:] = table.datagrams
+            part["file"] = file
+            part["pattern"] += np.uint32(patterns)
+            row += len(part)
+            patterns += len(table.patterns)
+            starts.append(table.patterns.start[1:] + contributions)
+            contributions += len(table.patterns.contributions)
+            known = [numbers.setdefault(key, len(numbers)) for key in table.keys.tolist()]
+            copy = table.patterns.contributions.copy()
+            if known:
+                copy["key"] = np.array(known, np.uint32)[copy["key"]]
+            parts.append(copy)
+        self.start = np.concatenate(starts)
+        self.contributions = np.concatenate(parts) if parts else np.zeros(0, CONTRIBUTION)
+        self.keys = np.array(list(numbers), KEY)
+
+    @property
+    def members(self) -> Ints:
+        """Rows of the datagram table, group by group."""
+        return self._built.members
+
+    @property
+    def groups(self) -> NDArray[Any]:
+        """The groups."""
+        return self._built.groups
+
+    @cached_property
+    def group_of_member(self) -> Ints:
+        """Number of the group of each member."""
+        return np.repeat(np.arange(len(self.groups)), self.groups["count"])
+
+    @cached_property
+    def base(self) -> Ints:
+        """Number of contributions of all members before each member, one more at the end: the order in which they are met."""
+        count = np.diff(self.start)[self.datagrams["pattern"][self.members]]
+        return np.concatenate(([0], np.cumsum(count)))
+
+    @cached_property
+    def _event_members(self) -> Ints:
+        """Indices of the members of events, ascending."""
+        return np.flatnonzero((self.groups["action"] == Action.EVENT)[self.group_of_member])
+
+    @cached_property
+    def delivery(self) -> Ints:
+        """For each group the number of delivered groups before it: contents read for one delivery have one number."""
+        delivered = np.isin(self.groups["action"], DELIVERED)
+        return np.cumsum(delivered) - delivered
+
+    @cached_property
+    def config(self) -> ConfigTimeline:
+        """The timeline of the configuration objects."""
+        return ConfigTimeline(self)
+
+    def rows_of(self, group: int) -> Ints:
+        """Return the rows of the datagram table in a group, in the order of the streams."""
+        first, count = int(self.groups["first"][group]), int(self.groups["count"][group])
+        return self.members[first : first + count]
+
+    def object_keys(self) -> list[Key]:
+        """Return the keys of all objects of events, damaged or not, in the order of event keys (source, type)."""
+        used = np.zeros(len(self.start) - 1, bool)
+        used[self.datagrams["pattern"][self.members[self._event_members]]] = True
+        owners = self.contents.pattern[used[self.contents.pattern]]
+        present = np.zeros(len(self.keys), bool)
+        if len(owners):
+            present[self.contributions["key"][used[self.contents.pattern]]] = True
+        found = []
+        for (name, identity), products in self.contents.products.items():
+            xtc_type = products[0][1].xtc_type
+            if name != BOOKKEEPING and not is_config(xtc_type) and any(present[number] for number, _ in products):
+                found.append(Key(xtc_type, self.contents.sources[identity]))
+        return sorted(found, key=lambda key: (key.source.identity, key.xtc_type.name))
+
+    def objects(self, xtc_type: XtcType, source: Source) -> Objects:
+        """Return where the objects of a type and source are, in every event.
+
+        Rows are there for every event with a contribution of the key, also when it is damaged; none when there are none.
+        """
+        place = xtc_type.name, source.identity
+        if place not in self._objects:
+            self._objects[place] = self._find(Key(xtc_type, self.contents.sources.get(source.identity, source)))
+        return self._objects[place]
+
+    def _find(self, key: Key) -> Objects:
+        products = self.contents.products.get((key.xtc_type.name, key.source.identity), [])
+        rows = [self.contents.of_key(number) for number, _ in products]
+        contributions = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
+        product = products[0][1] if products else Product(key.xtc_type)
+        members = self._event_members
+        datagrams = self.members[members]
+        index, row = self.contents.occurrences(contributions, self.datagrams["pattern"][datagrams])
+        events = self.groups["event"][self.group_of_member[members[index]]]
+        stored = self.contents.storable[row]
+        config = np.full(len(row), -1, np.int64)
+        if product.config_types:
+            position = self.base[members[index]] + row - self.start[self.contents.pattern[row]]
+            config = self.config.latest(product.config_types, key.source, position)
+            stored = stored & (config >= 0)
+        chosen, last = _first_of_each(events, stored)
+        index, last_row, row, stored, config = index[chosen], row[last], row[chosen], stored[chosen], config[chosen]
+        start, size, fits = self.place(datagrams[index], row, product)
+        stored = stored & fits
+        datagram, flags = datagrams[index], self.contributions["flags"][row]
+        damage = self.contributions["damage"][last_row]
+        return Objects(key, datagram, start, size, flags, config, product, events[chosen], damage, stored)
+
+    def place(self, datagrams: Ints, rows: Ints, product: Product) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Return offset in the file and size of payloads, and whether the product fits into them.
+
+        Parameters
+        ----------
+        datagrams, rows : ndarray of int64
+            Rows of the datagram table and of the contribution table.
+        product : Product
+            A part of a plain payload is located itself; one of a proxy or of a compressed payload is cut out when it is read.
+        """
+        contribution = self.contributions[rows]
+        start = self.datagrams["offset"][datagrams].astype(np.int64) + contribution["offset"] + XTC.itemsize
+        size = contribution["extent"].astype(np.int64) - XTC.itemsize
+        if not (product.size or product.offset):
+            return start, size, size > 0
+        whole = contribution["flags"] & (ContributionFlag.PROXY | ContributionFlag.COMPRESSED) != 0
+        fits = whole | (size >= product.offset + max(product.size, 1))
+        rest = np.maximum(size - product.offset, 0)
+        part = np.minimum(rest, product.size) if product.size else rest
+        return np.where(whole, start, start + product.offset), np.where(whole, size, part), fits
+
+    @cached_property
+    def counters(self) -> Counters:
+        """What was irregular."""
+        action = self.groups["action"]
+        counters = Counters(**self._built.counts)
+        if not self.has_control:
+            counters.unmatched_daq = 0
+        counters.trimmed = int(np.count_nonzero(action == Action.TRIMMED))
+        counters.epics_only = int(np.count_nonzero(action == Action.EPICS_ONLY))
+        counters.skipped = int(np.count_nonzero(action == Action.SKIPPED))
+        datagrams = self.members[self._event_members]
+        counters.damaged_datagrams = int(np.count_nonzero(self.datagrams["damage"][datagrams]))
+        used = np.bincount(self.datagrams["pattern"][datagrams], minlength=len(self.start) - 1)[self.contents.pattern]
+        damage = self.contributions["damage"]
+        words = self.keys["type"][self.contributions["key"]] if len(self.keys) else np.zeros(0, np.uint32)
+        counters.dropped_contributions = int(used[is_dropped(words, damage)].sum())
+        damaged = (damage != 0) & (words != TYPE_XTC)
+        counters.damaged_contributions = int(used[damaged].sum())
+        kinds: dict[str, int] = {}
+        for word in np.unique(damage[damaged]).tolist():
+            count = int(used[damaged & (damage == word)].sum())
+            for name in Damage(word).names if count else ():
+                kinds[name] = kinds.get(name, 0) + count
+        counters.damage_kinds = kinds
+        counters.truncated_files = len({problem.path for problem in self.problems if problem.kind.ends_file})
+        counters.missing_chunks = len(missing_chunks(self.files))
+        return counters
+
+    @property
+    def hidden_by_trigger(self) -> bool:
+        """Whether the level-3 trigger hides all events of the run."""
+        action = self.groups["action"]
+        return bool((action == Action.TRIMMED).any() and not np.isin(action, (Action.EVENT, Action.SKIPPED)).any())
+
+    @property
+    def has_control(self) -> bool:
+        """Whether some stream is a control stream."""
+        return bool(len(self.streams) and self.streams[-1] >= self.rules.first_control_stream)
+
+
+def _walk(paths: Sequence[Path]) -> list[FileTable]:
+    """Walk files in parallel; the native walk works without the interpreter."""
+    if len(paths) < 2:
+        return [walk_file(path) for path in paths]
+    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
+        return list(pool.map(walk_file, paths))
+
+
+def _first_of_each(events: Ints, stored: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """Return for each event the index of its first stored row (else of its first), and of its last; events ascend."""
+    count = len(events)
+    starts = np.flatnonzero(np.concatenate(([True], events[1:] != events[:-1]))) if count else np.zeros(0, np.int64)
+    if len(starts) == count:
+        return starts, starts
+    first = np.minimum.reduceat(np.where(stored, np.arange(count), count), starts)
+    return np.where(first < count, first, starts), np.concatenate((starts[1:], [count])) - 1
+
+
+__all__ = ["DELIVERED", "FileProblem", "RunTable"]
