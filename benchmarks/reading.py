@@ -1,0 +1,67 @@
+"""How fast runs are read: the event table, columns, and a Python loop over events.
+
+``python benchmarks/reading.py`` prints each figure and its limit.  Files are in the cache of the system.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from measure import at_least, at_most, cspad_run, finish, in_memory, in_turn, median, small_run
+
+import psanacli
+from psanacli.demo import Sample
+
+
+def read_all(sample: Sample) -> None:
+    for path in sample.paths:
+        Path(path).read_bytes()
+
+
+def read_through(sample: Sample) -> None:
+    """Read all bytes into one small buffer: the least that any program does that looks at all of them."""
+    buffer = bytearray(1 << 18)
+    for path in sample.paths:
+        with open(path, "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def open_table(sample: Sample) -> None:
+    with psanacli.open_run(sample.datasource, roots=[sample.root]) as run:
+        assert len(run.events) == sample.events
+
+
+def main() -> None:
+    with in_memory() as directory:
+        for name, sample, limit in (("CSPAD", cspad_run(directory), 0.1), ("small", small_run(directory), 1.5)):
+            pair = in_turn(lambda s=sample: open_table(s), lambda s=sample: read_all(s))
+            through = in_turn(lambda s=sample: open_table(s), lambda s=sample: read_through(s))
+            detail = f"{pair.first * 1e3:.1f} ms for {sample.size / 1e6:.0f} MB; {through.ratio:.2f} of reading through"
+            at_most(f"event table of the {name} run / reading its bytes", pair.ratio, limit, detail)
+        with psanacli.open_run(sample.datasource, roots=[sample.root]) as run:
+            fields = list(next(iter(run.events)).get("EBeam").asdict())
+
+            def columns() -> None:
+                for field in fields:
+                    run.column(f"EBeam.{field}")
+
+            def one_column() -> None:
+                run.column("EBeam.ebeamPhotonEnergy")
+
+            def loop() -> None:
+                for event in run.events:
+                    record = event.get("EBeam")
+                    if record is not None:
+                        for field in fields:
+                            getattr(record, field)
+
+            one = sample.events / median(one_column)
+            every = sample.events / median(columns)
+            at_least(f"events/s, all {len(fields)} fields of EBeam by run.column", every, 1e6 / 1, f"one field: {one:,.0f}")
+            at_least(f"events/s, all {len(fields)} fields of EBeam in a Python loop", sample.events / median(loop, 3), 1e5)
+    finish()
+
+
+if __name__ == "__main__":
+    main()

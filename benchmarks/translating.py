@@ -1,0 +1,86 @@
+"""How fast runs are translated, next to `cp` and to what h5py does by itself.
+
+``python benchmarks/translating.py`` prints each figure and its limit.  Inputs and outputs are in memory.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+from measure import at_least, at_most, cspad_run, finish, in_memory, in_turn, median, small_run
+
+from psanacli.demo import Sample
+
+MB = 1e6
+
+
+def translate(sample: Sample, output: Path, *options: str) -> None:
+    """Run the command as a user does, whole process and all."""
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(output), "--overwrite", "-q"]
+    subprocess.run([sys.executable, "-m", "psanacli", *words, *options], check=True)
+
+
+def in_process(sample: Sample, output: Path, jobs: int, *options: str) -> None:
+    """Run the same command in this process: without the start of Python and imports."""
+    from psanacli.commands.main import run
+
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(output), "--overwrite", "-q"]
+    assert run([*words, "-j", str(jobs), *options]) == 0
+
+
+def h5py_gzip(frames: np.ndarray, output: Path) -> None:
+    """Write the same frames as people do with h5py alone."""
+    with h5py.File(output, "w") as file:
+        chunks = (1, *frames.shape[1:])
+        file.create_dataset("data", data=frames, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True)
+
+
+def main() -> None:
+    with in_memory() as directory:
+        out = directory / "out.h5"
+        cspad = cspad_run(directory)
+        pair = in_turn(
+            lambda: in_process(cspad, out, 1, "--compression", "none"),
+            lambda: [shutil.copyfile(path, directory / "copy") for path in cspad.paths],
+        )
+        rate = cspad.size / MB / pair.first
+        at_most("translate CSPAD uncompressed / cp", pair.ratio, 1.5, f"{rate:,.0f} MB/s")
+        (directory / "copy").unlink()
+        with h5py.File(out) as file:
+            frames = np.concatenate(list(_cspad_frames(file)))
+        out.unlink()
+        alone = directory / "alone.h5"
+        for jobs, limit in ((1, 6.0), (2, 11.0)):
+            pair = in_turn(
+                lambda: h5py_gzip(frames, alone), lambda n=jobs: in_process(cspad, out, n), pairs=3
+            )
+            detail = f"{cspad.size / MB / pair.second:,.0f} MB/s, h5py {frames.nbytes / MB / pair.first:,.0f} MB/s"
+            at_least(f"h5py gzip 1 + shuffle / translate CSPAD, {jobs} thread(s)", pair.ratio, limit, detail)
+        shutil.rmtree(cspad.root)
+        small = small_run(directory)
+        for jobs in (1, 2):
+            seconds = median(lambda n=jobs: in_process(small, out, n), 3)
+            detail = f"{small.events / seconds:,.0f} events/s"
+            at_least(f"MB/s, translate the small run, {jobs} thread(s)", small.size / MB / seconds, 200, detail)
+        long = small_run(directory, 400_000)
+        for jobs in (1, 2):
+            translate(long, out, "-j", str(jobs))
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        at_most("MB of memory, translate 400 000 events (1 GB)", peak, 300)
+    finish()
+
+
+def _cspad_frames(file: h5py.File) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    file.visititems(lambda name, item: found.append(item[...]) if name.endswith("XppGon.0:Cspad.0/data") else None)
+    return [frames for frames in found if frames.dtype == np.int16]
+
+
+if __name__ == "__main__":
+    main()
