@@ -32,23 +32,28 @@ def release(tmp_path_factory):
     place = tmp_path_factory.mktemp("release")
     shutil.copytree(ROOT, place / "checkout", ignore=shutil.ignore_patterns(*LEFT_OUT))
     run(sys.executable, "-m", "build", "--outdir", str(place / "dist"), str(place / "checkout"), cwd=place)
-    shutil.rmtree(place / "checkout")
     (sdist,) = (place / "dist").glob("*.tar.gz")
     (wheel,) = (place / "dist").glob("*.whl")
     return sdist, wheel
 
 
-def test_content_of_the_wheel(release):
+@pytest.fixture(scope="module")
+def checkout(release):
+    """The tree that the release was made from."""
+    return release[0].parent.parent / "checkout"
+
+
+def test_content_of_the_wheel(release, checkout):
     names = set(zipfile.ZipFile(release[1]).namelist())
-    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.py")}
-    data = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.json")}
-    stubs = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("psanacli/**/*.pyi")}
+    modules = {path.relative_to(checkout).as_posix() for path in checkout.glob("psanacli/**/*.py")}
+    data = {path.relative_to(checkout).as_posix() for path in checkout.glob("psanacli/**/*.json")}
+    stubs = {path.relative_to(checkout).as_posix() for path in checkout.glob("psanacli/**/*.pyi")}
     assert data and stubs
     assert modules | data | stubs | {"psanacli/py.typed"} <= names
-    native = {f"psanacli/{path.parent.name}/{path.stem}" for path in ROOT.glob("cext/*/*.pyx")}
+    native = {f"psanacli/{path.parent.name}/{path.stem}" for path in checkout.glob("cext/*/*.pyx")}
     assert native == {name.partition(".")[0] for name in names if name.endswith(".so")}
     shared = {name.partition(".data/data/share/")[2] for name in names}
-    assert {f"man/man1/{path.name}" for path in ROOT.glob("man/*.1")} <= shared
+    assert {f"man/man1/{path.name}" for path in checkout.glob("man/*.1")} <= shared
     assert {
         "bash-completion/completions/psana",
         "zsh/site-functions/_psana",
@@ -57,11 +62,16 @@ def test_content_of_the_wheel(release):
     assert not [name for name in names if name.startswith(("tests/", "cext/", "docs/", "benchmarks/"))]
 
 
-def test_content_of_the_source_distribution(release):
+def test_content_of_the_source_distribution(release, checkout):
     with tarfile.open(release[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    tracked = [*ROOT.glob("cext/**/*.p*"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/*"), *ROOT.glob("man/*.1")]
-    wanted = {path.relative_to(ROOT).as_posix() for path in tracked if path.is_file()}
+    tracked = [
+        *checkout.glob("cext/**/*.p*"),
+        *checkout.glob("tests/**/*.py"),
+        *checkout.glob("docs/*"),
+        *checkout.glob("man/*.1"),
+    ]
+    wanted = {path.relative_to(checkout).as_posix() for path in tracked if path.is_file()}
     assert wanted | {"LICENSE", "README.md", "CHANGELOG.md", "setup.py", "pyproject.toml"} <= names
     assert not [name for name in names if name.endswith((".so", ".c"))]
 

@@ -12,8 +12,8 @@ from typing import Generic, NamedTuple, TypeVar
 J = TypeVar("J")
 R = TypeVar("R")
 
-#: Seconds that the end of a failed run waits for the jobs that are being worked on.
-PATIENCE = 1.0
+#: Seconds that the end of a failed run waits for the jobs that are being worked on; less than `job.GRACE`.
+PATIENCE = 0.3
 
 
 class Done(NamedTuple, Generic[R]):

@@ -3,7 +3,7 @@
 A rank that fails tells rank 0 (FAIL). Rank 0 says what is wrong, tells all others to stop (STOP) and waits for their
 farewell (BYE); then every rank ends by itself with the same exit code. This detour is for the code: when one rank
 aborts the job, launchers kill the others, and some then report the signal in place of the code. Whoever does not
-answer within a second is ended by MPI_Abort.
+answer in time is ended by MPI_Abort.
 
 So that nobody sleeps through a STOP, every wait is a `Pause`. It also replaces MPI's own waiting, which burns a core
 and is deaf to Ctrl-C.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 #: Seconds within which the other ranks answer when one fails, before MPI_Abort ends the job.
-GRACE = 1.0
+GRACE = 1.5
 
 _joined: Job | None = None
 
