@@ -19,17 +19,20 @@ from psanacli.xtc import Source
 from psanacli.xtc.columns import Batch
 
 Array = NDArray[Any]
-_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+_ELEMENT = re.compile(r"([\w.]+)\[(:?)(\d+)\]")
 
 
 def column(batch: Batch, accessor: str) -> Array:
-    """Return the values of an accessor for all objects, shape ``(n, ...)``; with an index, for all indices."""
+    """Return the values of an accessor for all objects, shape ``(n, ...)``.
+
+    An accessor with an index gives the values for all indices; ``a[2]`` is one element of an array, ``a[:2]`` the first two.
+    """
     special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))
     if special:
         return special(batch)
     if match := _ELEMENT.fullmatch(accessor):
-        values: Array = batch.column(match[1])[:, int(match[2])]
-        return values
+        values: Array = batch.column(match[1])
+        return values[:, : int(match[3])] if match[2] else values[:, int(match[3])]
     return batch.column(accessor)
 
 
@@ -42,9 +45,9 @@ def ragged(batch: Batch, accessor: str) -> tuple[NDArray[np.int64], Array]:
     return batch.ragged(accessor)
 
 
-def counts(batch: Batch, accessor: str) -> NDArray[np.int64]:
-    """Return the number of elements of an array of objects, for each object."""
-    return batch.counts(accessor)
+def taken(batch: Batch, rows: NDArray[np.int64]) -> Batch:
+    """Return the batch of some of the objects, in the order of `rows`."""
+    return Batch(batch.layout, batch.data, batch.starts[rows], (batch.limits - batch.starts)[rows])
 
 
 def shape_inside(batch: Batch, accessor: str) -> tuple[int, ...]:
@@ -73,8 +76,7 @@ def elements(batch: Batch, accessor: str) -> Batch:
     if (numbers[:, 1:] >= numbers[:, :-1]).all():
         return inner
     order = np.argsort(numbers, axis=1, kind="stable") + numbers.shape[1] * np.arange(len(batch))[:, None]
-    order = order.reshape(-1)
-    return Batch(inner.layout, inner.data, inner.starts[order], (inner.limits - inner.starts)[order])
+    return taken(inner, order.reshape(-1))
 
 
 def _common_mode(batch: Batch) -> Array:
@@ -84,7 +86,7 @@ def _common_mode(batch: Batch) -> Array:
 
 
 def _section_mask(batch: Batch) -> Array:
-    """Return the mask of sections of quadrants (`CsPad.ElementV2`), from the regions of interest in the configuration."""
+    """Return the mask of sections of quadrants (`CsPad.ElementV2`), from the region of interest in the configuration."""
     masks = np.array([batch.layout.config.roiMask(quad) for quad in range(4)], np.uint32)
     return masks[batch.column("quad")]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from h5py import h5t
@@ -26,6 +26,18 @@ _NUMBERS = {
     "i1": h5t.STD_I8LE, "i2": h5t.STD_I16LE, "i4": h5t.STD_I32LE, "i8": h5t.STD_I64LE,
     "f4": h5t.IEEE_F32LE, "f8": h5t.IEEE_F64LE,
 }  # fmt: skip
+
+_OWN = {
+    "@psanacli.time": [
+        (name, "u4", name) for name in ("seconds", "nanoseconds", "ticks", "fiducials", "control", "vector")
+    ],
+    "@psanacli.damage": [
+        ("bits", "u4", ""), ("DroppedContribution", "u1", ""), ("OutOfOrder", "u1", ""), ("OutOfSynch", "u1", ""),
+        ("UserDefined", "u1", ""), ("IncompleteContribution", "u1", ""), ("userBits", "u1", ""),
+    ],
+    "@psanacli.stamp": [("secPastEpoch", "i4", "sec"), ("nsec", "i4", "nsec")],
+}  # fmt: skip
+"""Compounds that are of no XTC type: event ids, damage, time stamps of EPICS."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +97,23 @@ def sequence_of(base: Form) -> Form:
     return Form(h5t.vlen_create(base.type_id), SEQUENCE, "sequence", base)
 
 
-@lru_cache(maxsize=None)
-def compound(members: tuple[Member, ...]) -> Form:
-    """Return the compound of `members`, at the offsets of a C struct."""
+@cache
+def compound(members: tuple[Member, ...], packed: bool = False, tail: int = 0) -> Form:
+    """Return the compound of `members`, at the offsets of a C struct.
+
+    Parameters
+    ----------
+    members : tuple of Member
+    packed : bool
+        Without the gaps of a C struct.
+    tail : int
+        Bytes by which the size is more than that of a C struct; a negative number for less.
+    """
     forms = [form_of(member.form) for member in members]
-    dtype = np.dtype([(member.name, form.dtype) for member, form in zip(members, forms, strict=True)], align=True)
+    fields = [(member.name, form.dtype) for member, form in zip(members, forms, strict=True)]
+    dtype = np.dtype(fields, align=not packed)
+    if tail:
+        dtype = _resized(dtype, dtype.itemsize + tail)
     assert dtype.fields is not None
     type_id = h5t.create(h5t.COMPOUND, dtype.itemsize)
     for member, form in zip(members, forms, strict=True):
@@ -97,7 +121,7 @@ def compound(members: tuple[Member, ...]) -> Form:
     return Form(type_id, dtype, "compound", members=tuple(zip(members, forms, strict=True)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def form_of(text: str) -> Form:
     """Return the form written as `text`."""
     if text in _NUMBERS:
@@ -116,9 +140,17 @@ def form_of(text: str) -> Form:
         for name, value in names.items():
             enum.enum_insert(name.encode(), value)
         return Form(enum, np.dtype("<" + base), "number")
+    if text in _OWN:
+        return compound(tuple(Member(name, form, accessor) for name, form, accessor in _OWN[text]))
     if text.startswith("@"):
         return compound(compound_members(text[1:]))
     raise ValueError(f"not a form: {text!r}")
+
+
+def _resized(dtype: np.dtype, size: int) -> np.dtype:
+    fields = [dtype.fields[name] for name in dtype.names]
+    formats, offsets = [field[0] for field in fields], [field[1] for field in fields]
+    return np.dtype({"names": dtype.names, "formats": formats, "offsets": offsets, "itemsize": size})
 
 
 def _string(size: int) -> h5t.TypeID:

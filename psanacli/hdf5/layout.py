@@ -36,19 +36,24 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """One dataset of a type; the fields are those of ``layout.json``."""
+    """One dataset of a type; the fields are those of ``layout.json``.
+
+    `packed` and `tail` make a compound that is no C structure (see `psanacli.hdf5.forms.compound`); EPICS has them.
+    """
 
     name: str
-    form: str
-    members: tuple[Member, ...]
-    value: str
-    each: str
-    rank: int
-    chain: bool
-    indexed: str | int | None
-    nonempty: bool
-    otherwise: tuple[str, str] | None
-    channels: bool
+    form: str = ""
+    members: tuple[Member, ...] = ()
+    value: str = ""
+    each: str = ""
+    rank: int = 0
+    chain: bool = False
+    indexed: bool = False
+    nonempty: bool = False
+    otherwise: tuple[str, str] | None = None
+    channels: bool = False
+    packed: bool = False
+    tail: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def _dataset(raw: dict[str, Any]) -> DatasetLayout:
         each=raw.get("each", ""),
         rank=raw.get("rank", 0),
         chain=raw.get("chain", False),
-        indexed=raw["dims"][0] if raw.get("indexed") else None,
+        indexed=raw.get("indexed", False),
         nonempty=raw.get("nonempty", False),
         otherwise=(other[0], other[1]) if other else None,
         channels=raw.get("channels", False),

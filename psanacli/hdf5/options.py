@@ -49,7 +49,7 @@ class TranslateOptions:
     missing_ok: bool = False
     epics: str = "calib-repeat"
     compression: Compression = field(default_factory=Compression)
-    events: slice = slice(None)
+    events: slice = field(default_factory=lambda: slice(None))
     steps: tuple[int, ...] | None = None
     configure_events: bool = True
     aligned: bool = False

@@ -1,14 +1,14 @@
 """From objects to rows: the values of a dataset for many objects at once.
 
-An `Encoder` takes a batch of payloads of one layout and gives, for each dataset of the type, one array with a row for each object, in
-the memory image of the dataset's form.  The same is used for a single configuration object.
+An `Encoder` takes a batch of payloads of one layout and gives, for each dataset of the type, one array with a row for
+each object, in the memory image of the dataset's form.  The same is used for a single configuration object.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,27 +23,29 @@ from psanacli.xtc.columns import Batch
 Array = NDArray[Any]
 
 
+@dataclass(frozen=True)
 class Column:
     """One dataset of one type, as it is for objects of a certain shape.
 
     Attributes
     ----------
     layout : DatasetLayout
-    base : Form
-        Of one element, without the dimensions of the object's array.
     shape : tuple of int
         Dimensions of the object's array.
     """
 
-    def __init__(self, layout: DatasetLayout, base: Form, shape: tuple[int, ...]) -> None:
-        self.layout = layout
-        self.base = base
-        self.shape = shape
+    layout: DatasetLayout
+    shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
         """Name of the dataset."""
         return self.layout.name
+
+    @property
+    def base(self) -> Form:
+        """Form of one element, without the dimensions of the object's array."""
+        return base_of(self.layout)
 
     @property
     def empty(self) -> bool:
@@ -55,29 +57,27 @@ class Column:
         """The element type in the event form: an array type if the object has an array."""
         return array_of(self.base, self.shape)
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The memory image of one row."""
-        return np.dtype((self.base.dtype, self.shape)) if self.shape else self.base.dtype
+
+def base_of(layout: DatasetLayout) -> Form:
+    """Return the form of an element of a dataset."""
+    return compound(layout.members, layout.packed, layout.tail) if layout.members else form_of(layout.form)
 
 
 def columns_of(layout: TypeLayout, batch: Batch) -> list[Column]:
     """Return the columns of a type as the first object of `batch` has them."""
-    one = batch if len(batch) == 1 else Batch(batch.layout, batch.data, batch.starts[:1], (batch.limits - batch.starts)[:1])
+    one = batch if len(batch) == 1 else derived.taken(batch, np.zeros(1, np.int64))
     found = []
-    for dataset in _expanded(layout, one):
-        base = compound(dataset.members) if dataset.members else form_of(dataset.form)
-        values = Encoder().dataset(dataset, base, one)
+    for dataset in expanded(layout, one):
+        values = Encoder().dataset(dataset, one)
         if dataset.otherwise and 0 in values.shape:
             form, accessor = dataset.otherwise
             dataset = replace(dataset, form=form, value=accessor, otherwise=None)
-            base = form_of(form)
-            values = Encoder().dataset(dataset, base, one)
-        found.append(Column(dataset, base, values.shape[1:]))
+            values = Encoder().dataset(dataset, one)
+        found.append(Column(dataset, values.shape[1:]))
     return found
 
 
-def _expanded(layout: TypeLayout, one: Batch) -> Sequence[DatasetLayout]:
+def expanded(layout: TypeLayout, one: Batch) -> Sequence[DatasetLayout]:
     """Put in one dataset for each channel where a type has them (Generic1D)."""
     if not any(dataset.channels for dataset in layout.datasets):
         return layout.datasets
@@ -119,7 +119,7 @@ class Encoder:
         Arrays with another shape than that of the column are padded with zeros, or cut.
         """
         try:
-            values = self.dataset(column.layout, column.base, batch)
+            values = self.dataset(column.layout, batch)
             if values.shape[1:] == column.shape:
                 return values
         except DataError:
@@ -127,16 +127,16 @@ class Encoder:
                 raise
         rows = np.zeros((len(batch), *column.shape), column.base.dtype)
         for chosen in _same_shape(column.layout, batch):
-            sizes = batch.limits[chosen] - batch.starts[chosen]
-            values = self.dataset(column.layout, column.base, Batch(batch.layout, batch.data, batch.starts[chosen], sizes))
+            values = self.dataset(column.layout, derived.taken(batch, chosen))
             if values.shape[1:] != column.shape:
                 self.changed += len(chosen)
             common = tuple(slice(0, min(a, b)) for a, b in zip(values.shape[1:], column.shape, strict=True))
             rows[(chosen, *common)] = values[(slice(None), *common)]
         return rows
 
-    def dataset(self, layout: DatasetLayout, base: Form, batch: Batch) -> Array:
+    def dataset(self, layout: DatasetLayout, batch: Batch) -> Array:
         """Return the values of a dataset for all objects, shape ``(n, ...)`` of the base form."""
+        base = base_of(layout)
         if not layout.each:
             if layout.members:
                 return self._compound(base, batch)
@@ -162,9 +162,13 @@ class Encoder:
 
     def _member(self, member: Member, form: Form, batch: Batch) -> Array:
         values = self._value(form, batch, member.accessor)
-        if form.kind == "array" and values.shape[1:] != form.shape:
-            raise DataError(f"{batch.layout.xtc_type.name}.{member.accessor}: {values.shape[1:]} instead of {form.shape}")
-        return values
+        if form.kind != "array" or values.shape[1:] == form.shape:
+            return values
+        self.changed += len(batch)
+        rows = np.zeros((len(batch), *form.shape), values.dtype)
+        common = (slice(None), *(slice(0, min(a, b)) for a, b in zip(values.shape[1:], form.shape, strict=True)))
+        rows[common] = values[common]
+        return rows
 
     def _value(self, form: Form, batch: Batch, accessor: str) -> Array:
         """Return the values of an accessor; dimensions of an array form follow those of the objects."""
@@ -172,6 +176,9 @@ class Encoder:
             return np.zeros(0, form.dtype)
         while form.kind == "array" and form.base is not None:
             form = form.base
+        while "." in accessor:
+            outer, _, accessor = accessor.partition(".")
+            batch = batch.elements(outer)
         if form.kind == "compound":
             inner = batch.elements(accessor)
             shape = derived.shape_inside(batch, accessor)

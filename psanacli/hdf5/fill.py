@@ -1,0 +1,274 @@
+"""Filling: blocks of events are read, gathered into columns and compressed by workers, and placed by one.
+
+All sizes are known from the plan, and every chunk of every dataset belongs to the block that has its first row. So a
+worker needs nothing but the number of its block: what comes out is the same for any number of workers, and a translation that was
+interrupted goes on at any block.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from h5py import h5d, h5s
+from numpy.typing import NDArray
+
+from psanacli.errors import DataError
+from psanacli.hdf5.names import TIME, damage_rows
+from psanacli.hdf5.output import Output, told
+from psanacli.hdf5.tables import Block, Dataset, Plan, Table
+from psanacli.hdf5.values import Column, Encoder, place_pointers
+from psanacli.parallel import Team, run_ordered
+from psanacli.run import Run
+from psanacli.xtc import bind
+from psanacli.xtc.columns import Batch
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+
+
+class Piece(NamedTuple):
+    """Something to be placed in a dataset.
+
+    `count` is 0 for a whole chunk as it stands in the file; else `data` are so many rows in memory, with the heap to
+    which their pointers refer.
+    """
+
+    dataset: int
+    row: int
+    count: int
+    data: Any
+    heap: Bytes | None = None
+
+
+@dataclass
+class Filled:
+    """What a worker made of a block: the pieces in order, and what was wrong, by group."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    changed: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+
+
+class Span(NamedTuple):
+    """A range of rows of a table with their payloads, as batches of the same layout."""
+
+    first: int
+    stop: int
+    batches: list[tuple[Array, Batch]]
+    """Rows (from `first` on) and objects."""
+
+
+class Worker:
+    """Makes the pieces of a block; any number may work at the same time.
+
+    Parameters
+    ----------
+    plan : Plan
+    run : Run
+        Where the payloads are read.
+    """
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self.plan = plan
+        self.run = run
+
+    def __call__(self, block: Block) -> Filled:
+        """Return the pieces of a block."""
+        filled = Filled()
+        tables = [self.plan.tables[number] for number in block.tables]
+        ranges = [self._ranges(table, block) for table in tables]
+        for table, owned in zip(tables, ranges, strict=True):
+            count = len(table.columns)
+            for name, number, (first, stop) in zip(table.extras, table.numbers[count:], owned[count:], strict=True):
+                if stop > first:
+                    filled.pieces += self._pieces(number, first, self._extra(table, name, first, stop), Encoder())
+        for table, owned, span in zip(tables, ranges, self._read(tables, ranges, filled), strict=True):
+            encoder = Encoder()
+            for column, number, (first, stop) in zip(table.columns, table.numbers, owned, strict=False):
+                if stop > first:
+                    rows = self._rows(table, column, span, first, stop, encoder)
+                    filled.pieces += self._pieces(number, first, rows, encoder)
+            if encoder.changed:
+                filled.changed[table.group] += encoder.changed
+        return filled
+
+    def _ranges(self, table: Table, block: Block) -> list[tuple[int, int]]:
+        """Return which rows of each dataset belong to a block: the chunks whose first row is in it."""
+        low, high = np.searchsorted(table.objects.event, (block.first, block.stop)).tolist()
+        found = []
+        for number in table.numbers:
+            dataset = self.plan.datasets[number]
+            size = dataset.chunk if self._direct(dataset) else 1
+            found.append((-(-low // size) * size, min(-(-high // size) * size, dataset.rows)))
+        return found
+
+    def _direct(self, dataset: Dataset) -> bool:
+        """Whether workers make the chunks of a dataset as they stand in the file."""
+        return self.plan.compression.outside and not dataset.form.pointers
+
+    def _read(self, tables: list[Table], ranges: list[list[tuple[int, int]]], filled: Filled) -> list[Span]:
+        """Read the payloads of all tables, what lies side by side in one go."""
+        bounds = [_payload_rows(table, owned) for table, owned in zip(tables, ranges, strict=True)]
+        chosen = [
+            first + np.flatnonzero(table.objects.stored[first:stop])
+            for table, (first, stop) in zip(tables, bounds, strict=True)
+        ]
+        payloads = self.run.read_many([table.objects for table in tables], chosen)
+        spans = []
+        for table, (first, stop), rows, payload in zip(tables, bounds, chosen, payloads, strict=True):
+            batches = []
+            configs = table.objects.config[rows]
+            for config in np.unique(configs).tolist():
+                same = np.flatnonzero(configs == config)
+                layout = (
+                    bind(table.objects.key.xtc_type, table.config)
+                    if table.config
+                    else self.run.layout(table.objects, config)
+                )
+                starts, sizes = payload.starts[same], payload.sizes[same]
+                fits = layout.fits(payload.buffer, starts, sizes)
+                if not fits.all():
+                    self._blank(table, rows[same[~fits]], filled)
+                    same, starts, sizes = same[fits], starts[fits], sizes[fits]
+                batches.append((rows[same] - first, layout.batch(payload.buffer, starts, sizes)))
+            spans.append(Span(first, stop, batches))
+        return spans
+
+    def _blank(self, table: Table, rows: Array, filled: Filled) -> None:
+        """Count objects that do not fit into their payloads, and take them out of the mask.
+
+        The chunk of the mask belongs to this block or to an earlier one, so it is in its place by then.
+        """
+        filled.broken[table.group] += len(rows)
+        number = table.numbers[len(table.columns) + table.extras.index("_mask")] if "_mask" in table.extras else -1
+        if number >= 0:
+            filled.pieces += [Piece(number, row, 1, np.zeros(1, np.uint8)) for row in rows.tolist()]
+
+    def _rows(self, table: Table, column: Column, span: Span, first: int, stop: int, encoder: Encoder) -> Array:
+        """Return the rows `first` to `stop` of a column; what has no object is blank."""
+        low, high = first - span.first, stop - span.first
+        parts = []
+        for rows, batch in span.batches:
+            inside = slice(*np.searchsorted(rows, (low, high)).tolist())
+            part = batch if inside == slice(0, len(rows)) else _taken(batch, inside)
+            values = encoder.rows(column, part)
+            if len(part) == stop - first:
+                return values
+            parts.append((rows[inside] - low, values))
+        result = np.zeros((stop - first, *column.shape), column.base.dtype)
+        if table.nan:
+            _fill_nan(result)
+        for rows, values in parts:
+            result[rows] = values
+        return result
+
+    def _extra(self, table: Table, name: str, first: int, stop: int) -> Array:
+        """Return rows of a dataset that the type does not have: ``time``, ``_damage``, ``_mask``."""
+        objects = table.objects
+        if name == "time":
+            return stamps(self.plan.events, objects.event[first:stop])
+        if name == "_damage":
+            return damage_rows(objects.damage[first:stop])
+        return objects.stored[first:stop].astype(np.uint8)
+
+    def _pieces(self, number: int, first: int, rows: Array, encoder: Encoder) -> Iterator[Piece]:
+        """Cut rows into pieces: chunks as they stand in the file, or rows for HDF5 to write."""
+        dataset = self.plan.datasets[number]
+        if not self._direct(dataset):
+            heap = encoder.heap if dataset.form.pointers else None
+            yield Piece(number, first, len(rows), np.ascontiguousarray(rows), heap)
+            return
+        flat = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8).reshape(len(rows), -1)
+        for start in range(0, len(rows), dataset.chunk):
+            chunk = flat[start : start + dataset.chunk]
+            if len(chunk) < dataset.chunk:
+                whole = np.zeros((dataset.chunk, flat.shape[1]), np.uint8)
+                whole[: len(chunk)] = chunk
+                chunk = whole
+            yield Piece(number, first + start, 0, self.plan.compression.chunk(chunk.reshape(-1), dataset.item))
+
+
+def stamps(events: Array, chosen: Array) -> Array:
+    """Return the rows of ``time`` of some events."""
+    rows = np.empty(len(chosen), TIME)
+    picked = events[chosen]
+    for name in TIME.names or ():
+        rows[name] = picked[name]
+    return rows
+
+
+def _payload_rows(table: Table, owned: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the rows whose payloads the columns need."""
+    needed = [(first, stop) for first, stop in owned[: len(table.columns)] if stop > first]
+    if not needed:
+        return 0, 0
+    return min(first for first, _ in needed), max(stop for _, stop in needed)
+
+
+def _taken(batch: Batch, rows: slice) -> Batch:
+    return Batch(batch.layout, batch.data, batch.starts[rows], (batch.limits - batch.starts)[rows])
+
+
+def _fill_nan(rows: Array) -> None:
+    """Set floating-point numbers to NaN, in members too."""
+    if rows.dtype.names:
+        for name in rows.dtype.names:
+            _fill_nan(rows[name])
+    elif rows.dtype.kind == "f":
+        rows[...] = np.nan
+
+
+class Placer:
+    """Puts pieces into their places, in one thread.
+
+    Parameters
+    ----------
+    plan : Plan
+    output : Output
+        Begun.
+    """
+
+    MOST_OPEN = 4000
+
+    def __init__(self, plan: Plan, output: Output) -> None:
+        self.plan = plan
+        self.output = output
+        self.changed: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
+        self._open: dict[int, h5d.DatasetID] = {}
+
+    def __call__(self, block: Block, filled: Filled) -> None:
+        """Place what a worker made, and make a checkpoint now and then."""
+        with told(self.output.path):
+            for piece in filled.pieces:
+                self._place(piece)
+        self.changed.update(filled.changed)
+        self.broken.update(filled.broken)
+        if self.output.checkpoint_due:
+            self._open.clear()
+            self.output.checkpoint(block.number + 1)
+
+    def _place(self, piece: Piece) -> None:
+        dataset = self._open.get(piece.dataset)
+        if dataset is None:
+            if len(self._open) >= self.MOST_OPEN:
+                self._open.clear()
+            dataset = h5d.open(self.output.file, os.fsencode(self.plan.datasets[piece.dataset].path))
+            self._open[piece.dataset] = dataset
+        if not piece.count:
+            dataset.write_direct_chunk((piece.row,), piece.data)
+            return
+        plan = self.plan.datasets[piece.dataset]
+        rows = piece.data
+        if piece.heap is not None:
+            rows = rows.copy()
+            place_pointers(plan.form, rows, piece.heap)
+        space = h5s.create_simple((plan.rows,))
+        space.select_hyperslab((piece.row,), (piece.count,))
+        memory = h5s.create_simple((piece.count,))
+        dataset.write(memory, space, rows.reshape(-1).view(np.uint8), plan.form.type_id)

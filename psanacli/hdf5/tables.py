@@ -1,0 +1,220 @@
+"""What a plan consists of: tables of rows, their datasets, and the blocks of events by which they are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.hdf5.compression import Compression
+from psanacli.hdf5.forms import Form
+from psanacli.hdf5.values import Column
+from psanacli.run import Objects
+from psanacli.xtc import Record
+
+Ints = NDArray[np.int64]
+Attributes = Iterable[tuple[str, Any]]
+
+BLOCK_BYTES = 16 << 20
+"""Payloads in a block, about: small enough for a few blocks in memory, large enough that Python does not show."""
+CHUNK_BYTES = 128 << 10
+"""Chunks of small rows have about this size; a row of half of it or more is a chunk of its own."""
+STAMP_ROWS = 4096
+"""Most rows in a chunk of ``time``, ``_damage`` and ``_mask``."""
+MOST_EVENTS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset in event form: one-dimensional, chunked, as long as it will be.
+
+    Attributes
+    ----------
+    path : str
+    form : Form
+        Type of a row.
+    rows, chunk : int
+        Number of rows, in all and in a chunk.
+    item : int
+        Bytes of an element for the shuffle filter: a pixel, not an image.
+    """
+
+    path: str
+    form: Form
+    rows: int
+    chunk: int
+    item: int
+
+    @property
+    def bytes(self) -> int:
+        """Size without compression; of rows of variable length only their fixed part."""
+        return self.rows * int(self.form.dtype.itemsize)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of one source group (or of one PV).
+
+    Attributes
+    ----------
+    group : str
+        Path of the group.
+    objects : Objects
+        A row each, in the order of events; a row that is not ``stored`` is blank.
+    columns : tuple of Column
+        The datasets of the type; none if all rows are blank.
+    numbers : tuple of int
+        Number in the plan of each dataset: of the columns, then of the extra ones.
+    extras : tuple of str
+        Names of datasets that need no payload: ``time``, ``_damage``, ``_mask``.
+    nan : bool
+        Blank rows of floating-point numbers are NaN instead of 0.
+    config : Record or None
+        Configuration object to decode all rows with, in place of those in the timeline.
+    """
+
+    group: str
+    objects: Objects
+    columns: tuple[Column, ...]
+    numbers: tuple[int, ...]
+    extras: tuple[str, ...] = ("time", "_damage", "_mask")
+    nan: bool = False
+    config: Record | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive events, the unit of work.
+
+    Attributes
+    ----------
+    number : int
+    first, stop : int
+        Range of positions in the list of events of the plan.
+    tables : tuple of int
+        Numbers of the tables with rows in it.
+    bytes : int
+        Payloads in it.
+    """
+
+    number: int
+    first: int
+    stop: int
+    tables: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An object that is stored once: rows of its datasets, encoded."""
+
+    group: str
+    datasets: tuple[tuple[str, Form, tuple[int, ...] | None, NDArray[Any]], ...]
+    """Name, form, dimensions (None for a scalar), and the memory image."""
+    heap: NDArray[np.uint8]
+
+
+@dataclass(eq=False)
+class Plan:
+    """Everything about an output file before its first byte is written.
+
+    Attributes
+    ----------
+    attributes : dict
+        Of the file.
+    groups : dict of str to dict
+        Attributes of groups by path; groups above them need not be there.
+    values : list of Value
+        What is stored once.
+    tables : list of Table
+    datasets : list of Dataset
+        All in event form.
+    links : list of (str, str)
+        Soft links: path, and where it leads (relative).
+    external : list of (str, str, str)
+        External links: path, file, path in it.
+    events : ndarray of EVENT
+        The events that are translated, in order; ``event`` in tables counts in it.
+    blocks : list of Block
+    notes : list of str
+        What the user should know.
+    damage : dict
+        Number of damaged or missing contributions by group.
+    """
+
+    attributes: dict[str, Any]
+    compression: Compression
+    events: NDArray[Any]
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: list[Value] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    datasets: list[Dataset] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
+    external: list[tuple[str, str, str]] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    damage: dict[str, int] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all datasets in event form without compression."""
+        return sum(dataset.bytes for dataset in self.datasets)
+
+    def group(self, path: str, attributes: Attributes = ()) -> None:
+        """Add a group, or attributes to it."""
+        self.groups.setdefault(path, {}).update(attributes)
+
+    def add(self, dataset: Dataset) -> int:
+        """Add a dataset; return its number."""
+        self.datasets.append(dataset)
+        return len(self.datasets) - 1
+
+
+def chunk_rows(row_bytes: int, rows: int, span: int) -> int:
+    """Return the rows of a chunk: a power of two, so that chunks end where blocks do, or all rows.
+
+    Parameters
+    ----------
+    row_bytes, rows : int
+        Size of a row, and their number.
+    span : int
+        Most rows that a chunk may have.
+    """
+    wanted = max(1, min(CHUNK_BYTES // max(row_bytes, 1), span))
+    return max(1, min(1 << wanted.bit_length() - 1, rows))
+
+
+def cut_blocks(steps: Sequence[tuple[int, int]], sizes: Ints) -> list[tuple[int, int]]:
+    """Return ranges of events of about `BLOCK_BYTES`: powers of two, counted from the begin of their step.
+
+    Parameters
+    ----------
+    steps : sequence of (int, int)
+        First event and stop of each step.
+    sizes : ndarray of int64
+        Bytes of payload of each event.
+    """
+    sums = np.concatenate(([0], np.cumsum(sizes)))
+    found: list[tuple[int, int]] = []
+
+    def cut(first: int, stop: int, width: int) -> None:
+        for at in range(first, stop, width):
+            end = min(at + width, stop)
+            if sums[end] - sums[at] > 2 * BLOCK_BYTES and width > 1:
+                cut(at, end, width // 2)
+            elif end > at:
+                found.append((at, end))
+
+    for first, stop in steps:
+        cut(first, stop, block_events(stop - first, int(sums[stop] - sums[first])))
+    return found
+
+
+def block_events(events: int, size: int) -> int:
+    """Return the number of events in a block of a step: a power of two."""
+    wanted = max(1, min(MOST_EVENTS, BLOCK_BYTES * max(events, 1) // max(size, 1)))
+    return 1 << wanted.bit_length() - 1

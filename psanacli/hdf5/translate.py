@@ -1,0 +1,199 @@
+"""Translating a run: plan, build, fill, finish."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from psanacli.hdf5 import names
+from psanacli.hdf5.build import build
+from psanacli.hdf5.fill import Placer, Worker
+from psanacli.hdf5.options import TranslateOptions
+from psanacli.hdf5.output import Output
+from psanacli.hdf5.plan import Planner
+from psanacli.hdf5.tables import Block, Plan
+from psanacli.parallel import Team, run_ordered
+from psanacli.run import Run
+from psanacli.version import __version__
+
+Advance = Callable[[int, int], None]
+"""Told the number of events and of payload bytes that were placed."""
+
+
+@dataclass
+class Summary:
+    """What came of a translation.
+
+    Attributes
+    ----------
+    path : Path
+    events, bytes : int
+        Events translated, and size of the file.
+    seconds : float
+    damage : dict of str to int
+        Number of blank rows (damaged or missing contributions) by group.
+    changed, broken : Counter
+        By group: arrays of another shape than their dataset, padded or cut; objects that do not fit into their payload, left
+        blank.
+    notes : list of str
+    """
+
+    path: Path
+    events: int
+    bytes: int
+    seconds: float
+    damage: dict[str, int] = field(default_factory=dict)
+    changed: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def plan(run: Run, options: TranslateOptions, *, job: str = "", command: str = "") -> Plan:
+    """Return the plan of translating a run.
+
+    Parameters
+    ----------
+    run : Run
+    options : TranslateOptions
+    job : str
+        Name of the job in the file (``jobName``); default is the experiment and run.
+    command : str
+        The command line, for the provenance.
+
+    Raises
+    ------
+    NotFoundError
+        A pattern or a step of the options is not in the run.
+    UsageError
+        This machine cannot make the compression.
+    """
+    options.compression.check()
+    made = Planner(run, options).make()
+    made.attributes = _attributes(run, job)
+    made.provenance = {
+        "version": __version__,
+        "command": command,
+        "created": made.attributes["created"],
+        "sources": _sources(run),
+        "options": options.record(),
+    }
+    return made
+
+
+def _attributes(run: Run, job: str) -> dict[str, Any]:
+    """Return the attributes of the file."""
+    experiment = run.experiment
+    now = time.time_ns()
+    local = datetime.datetime.fromtimestamp(now // 1_000_000_000).astimezone()
+    return {
+        ":schema:version": np.uint32(names.SCHEMA_VERSION),
+        ":schema:timestamp-format": "full",
+        ":schema:bld-shared-split": np.uint32(1),
+        ":schema:bld-config-as-evt": np.uint32(1),
+        "UUID": str(uuid.uuid4()),
+        "origin": "psana-translator",
+        "created": f"{local:%Y-%m-%d %H:%M:%S}.{now % 1_000_000_000:09d}{local:%z}",
+        "split_mode": "NoSplit",
+        "expNum": np.uint32(experiment.number),
+        "experiment": experiment.name,
+        "instrument": experiment.instrument,
+        "jobName": job or f"exp={experiment.name}:run={run.number}",
+    }
+
+
+def _sources(run: Run) -> list[dict[str, Any]]:
+    """Return name, size and time of change of the files of a run."""
+    found = []
+    for file in run.table.files:
+        status = os.stat(file.path)
+        found.append({"path": str(file.path), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns})
+    return found
+
+
+def translate(
+    run: Run,
+    made: Plan,
+    path: Path,
+    team: Team,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    advance: Advance = lambda events, size: None,
+) -> Summary | None:
+    """Write the file of a plan; all ranks of a team call it.
+
+    Parameters
+    ----------
+    run : Run
+    made : Plan
+        The same in all ranks.
+    path : Path
+        Final name of the file.
+    team : Team
+        Who works.
+    overwrite, resume : bool
+        See `Output`.
+    advance : callable
+        Told how far it is.
+
+    Returns
+    -------
+    Summary or None
+        None in all ranks but the root.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    begun = time.monotonic()
+    worker = Worker(made, run)
+    if not team.is_root:
+        run_ordered((), worker, lambda block, filled: None, team)
+        return None
+    with Output(path, _identity(made), overwrite=overwrite, resume=resume) as output:
+        done = output.begin(lambda file: build(made, file))
+        place = Placer(made, output)
+
+        def placed(block: Block, filled: Any) -> None:
+            place(block, filled)
+            advance(block.stop - block.first, block.bytes)
+
+        for block in made.blocks[:done]:
+            advance(block.stop - block.first, block.bytes)
+        run_ordered(made.blocks[done:], worker, placed, team)
+        output.finish()
+    return Summary(
+        path,
+        len(made.events),
+        path.stat().st_size,
+        time.monotonic() - begun,
+        made.damage,
+        place.changed,
+        place.broken,
+        made.notes,
+    )
+
+
+def _identity(made: Plan) -> dict[str, Any]:
+    """Return what has to be the same for an interrupted translation to go on."""
+    return {name: made.provenance[name] for name in ("version", "sources", "options")} | {"blocks": len(made.blocks)}
+
+
+def default_name(run: Run, pattern: str = "{exp}-r{run:04d}.h5") -> str:
+    """Return the name of the file of a run: the pattern with ``exp`` and ``run`` put in."""
+    return pattern.format(exp=run.experiment.name, run=run.number)
+
+
+def jobs_of(sources: Sequence[str]) -> str:
+    """Return the job name of a data source: without directories and the last suffix."""
+    return Path(sources[0]).name.rsplit(".", 1)[0] if sources else ""
