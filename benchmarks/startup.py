@@ -1,35 +1,28 @@
-"""How long `psana --help` takes, next to the least that a click program takes: `python -c "import click"`.
+"""How long `psana --help` takes, next to the least that a click program takes.
 
-``python benchmarks/startup.py [PAIRS]`` runs both in turn and prints the medians and their ratio; the limit is 2.
+``python benchmarks/startup.py`` times it and ``python -c "import click"`` in turn.
 """
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 
-LIMIT = 2.0
+from measure import at_most, finish, in_turn
+
 CLICK = [sys.executable, "-c", "import click"]
 #: What the installed script `psana` does.
 PSANA = [sys.executable, "-c", "import sys; from psanacli.commands.main import main; sys.exit(main())", "--help"]
 
 
-def seconds(words: list[str]) -> float:
-    begin = time.perf_counter()
-    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - begin
-
-
 def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 41
-    seconds(CLICK), seconds(PSANA)  # compile and cache
-    click, psana = zip(*((seconds(CLICK), seconds(PSANA)) for _ in range(pairs)), strict=True)
-    ratio = statistics.median(p / c for p, c in zip(psana, click, strict=True))
-    print(f"import click   {statistics.median(click) * 1000:6.1f} ms")
-    print(f"psana --help   {statistics.median(psana) * 1000:6.1f} ms")
-    print(f"ratio          {ratio:6.2f}      limit {LIMIT:g}: {'kept' if ratio <= LIMIT else 'NOT kept'}")
+    """Print the ratio."""
+    run = partial(subprocess.run, stdout=subprocess.DEVNULL, check=True)
+    pair = in_turn(partial(run, PSANA), partial(run, CLICK), 41)
+    detail = f"{pair.first * 1000:.0f} ms, import click {pair.second * 1000:.0f} ms"
+    at_most("psana --help / import click", pair.ratio, 2, detail)
+    finish()
 
 
 if __name__ == "__main__":
