@@ -16,6 +16,9 @@ from libc.string cimport memcmp, memcpy, memset
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
 
+cdef extern from "words.h" nogil:
+    uint32_t load_u4(const uint8_t *p)
+
 cdef enum:
     HEADER = 40
     XTC = 20
@@ -157,12 +160,6 @@ cdef struct Walk:
     Slots pattern_slots
     Slots key_slots
     uint32_t last_pattern
-
-
-cdef inline uint32_t word(const uint8_t *p) noexcept nogil:
-    cdef uint32_t value
-    memcpy(&value, p, 4)
-    return value
 
 
 cdef int widen(Column *column, size_t count) noexcept nogil:
@@ -361,7 +358,7 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
             p = reach(&walk.window, at, XTC)
             if p == NULL:
                 return -1
-            extent = word(p + 16)
+            extent = load_u4(p + 16)
             if extent == 0:
                 kind = EMPTY_CHILD
             elif extent < XTC:
@@ -374,10 +371,10 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
                 return 0
             at = limit
             continue
-        key.log = word(p + 4)
-        key.phy = word(p + 8)
-        key.type = word(p + 12)
-        if (key.type & 0xFFFF) == ID_XTC and not word(p) & INCOMPLETE:
+        key.log = load_u4(p + 4)
+        key.phy = load_u4(p + 8)
+        key.type = load_u4(p + 12)
+        if (key.type & 0xFFFF) == ID_XTC and not load_u4(p) & INCOMPLETE:
             if not widen(&walk.ends, depth + 1):
                 return 0
             (<uint64_t *>walk.ends.data)[depth] = limit
@@ -390,7 +387,7 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
         c = <Contribution *>walk.contributions.data + known + fresh
         c.offset = <uint32_t>(at - datagram.offset)
         c.extent = extent
-        c.damage = word(p)
+        c.damage = load_u4(p)
         c.flags = 0
         if (key.type & 0xFFFF) == ID_XTC:
             c.flags = IS_NOT_ENTERED
@@ -400,10 +397,10 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
                 p = reach(&walk.window, at, XTC + PROXY_PAYLOAD)
                 if p == NULL:
                     return -1
-                stands_for = word(p + 28) & 0xFFFF
-                if word(p + 32) >= XTC and not word(p + 24) >> 31 and stands_for != ID_XTC and stands_for != ID_PROXY:
-                    key.type = word(p + 28)
-                    c.extent = word(p + 32)
+                stands_for = load_u4(p + 28) & 0xFFFF
+                if load_u4(p + 32) >= XTC and not load_u4(p + 24) >> 31 and stands_for != ID_XTC and stands_for != ID_PROXY:
+                    key.type = load_u4(p + 28)
+                    c.extent = load_u4(p + 32)
                     c.flags = IS_PROXY
             if c.flags == IS_BAD_PROXY:
                 datagram.flags |= BAD_PROXY
@@ -458,8 +455,8 @@ cdef Outcome run(Walk *walk) noexcept nogil:
         p = reach(&walk.window, at, HEADER)
         if p == NULL:
             return unreadable(walk, at)
-        extent = word(p + 36)
-        transition = word(p + 8) >> 24 & 0xF
+        extent = load_u4(p + 36)
+        transition = load_u4(p + 8) >> 24 & 0xF
         if extent < XTC:
             return ENDED if report(walk, BAD_EXTENT, at, extent, XTC) else NO_MEMORY
         if transition > LAST_TRANSITION:
@@ -471,12 +468,12 @@ cdef Outcome run(Walk *walk) noexcept nogil:
         row = <Datagram *>walk.datagrams.data + walk.datagrams.count
         row.offset = at
         row.extent = extent
-        row.nanoseconds = word(p)
-        row.seconds = word(p + 4)
-        row.stamp_low = word(p + 8)
-        row.stamp_high = word(p + 12)
-        row.env = word(p + 16)
-        row.damage = word(p + 20)
+        row.nanoseconds = load_u4(p)
+        row.seconds = load_u4(p + 4)
+        row.stamp_low = load_u4(p + 8)
+        row.stamp_high = load_u4(p + 12)
+        row.env = load_u4(p + 16)
+        row.damage = load_u4(p + 20)
         row.file = 0
         row.flags = 0
         row.reserved = 0
@@ -485,9 +482,9 @@ cdef Outcome run(Walk *walk) noexcept nogil:
         if row.damage & INCOMPLETE:
             row.flags |= NOT_ENTERED
             at = rest
-        elif (word(p + 32) & 0xFFFF) != ID_XTC:
+        elif (load_u4(p + 32) & 0xFFFF) != ID_XTC:
             row.flags |= NOT_A_CONTAINER
-            if not report(walk, NOT_A_CONTAINER, walk.position, word(p + 32), ID_XTC):
+            if not report(walk, NOT_A_CONTAINER, walk.position, load_u4(p + 32), ID_XTC):
                 return NO_MEMORY
             at = rest
         done = look_inside(walk, at, rest, row)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 
 from psanacli.errors import DataError
-from psanacli.xtc import _compress
+from psanacli.xtc import _compress, _decompress
 from psanacli.xtc.headers import Buffer
 
 LARGEST_PAYLOAD = 256 << 20
@@ -62,7 +62,7 @@ def decompress(payload: Buffer) -> bytes:
     DataError
         A block is not right: its lengths do not fit, its engine is unknown, or its checksum is wrong.
     """
-    found = _compress.decompress(payload, LARGEST_PAYLOAD)
+    found = _decompress.decompress(payload, LARGEST_PAYLOAD)
     if isinstance(found, tuple):
         raise _error(*found)
     return found
@@ -70,7 +70,7 @@ def decompress(payload: Buffer) -> bytes:
 
 def uncompressed_size(payload: Buffer) -> int:
     """Return the size in bytes that a payload has when decompressed, without decompressing it; see `decompress`."""
-    found = _compress.uncompressed_size(payload, LARGEST_PAYLOAD)
+    found = _decompress.uncompressed_size(payload, LARGEST_PAYLOAD)
     if isinstance(found, tuple):
         raise _error(*found)
     return found

@@ -19,6 +19,7 @@ from psanacli.xtc import (
     ProblemKind,
     Source,
     Transition,
+    _walk,
     fiducials,
     node,
     service,
@@ -282,6 +283,18 @@ def test_what_cannot_be_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="not a regular file"):
         walk_file(tmp_path / "pipe")
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path):
+    """The size was asked for when the file was opened; then somebody cut it."""
+    path = tmp_path / "x.xtc"
+    path.write_bytes(bytes_of(*two_kinds(4)))
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        found = _walk.walk_descriptor(file.fileno(), 0, size + 100, size + 100, (DATAGRAM, CONTRIBUTION, KEY))
+    datagrams, end, troubles = found[0], found[4], found[5]
+    assert len(datagrams) == 4 and end == size
+    assert troubles["kind"].tolist() == [ProblemKind.UNREADABLE.value] and troubles["offset"].tolist() == [size]
 
 
 def test_patterns_know_their_number():
