@@ -169,7 +169,12 @@ cdef int64_t measure(const int64_t *code, int64_t block, Object obj, int64_t *pl
             for n in range(count):
                 child.start = obj.start + pos
                 size = measure(code, item, child, NULL, NULL, depth + 1, fault)
-                if size <= 0:
+                if size == 0 and count > 1:  # as many as one likes fit nowhere
+                    fault.needed = -1
+                    fault.found = room
+                    fault.step = step
+                    return -1
+                if size < 0:
                     if fault.needed >= 0:
                         fault.needed += pos
                     fault.found = room
@@ -309,9 +314,10 @@ cdef class Program:
         if counts.shape[0] != n or limits.shape[0] != n:
             raise ValueError("arrays differ in length")
         for i in range(n):
-            if counts[i] < 0 or places[i] < 0 or limits[i] > data.shape[0] or counts[i] > limits[i] - places[i]:
-                if counts[i] != 0:
-                    raise ValueError("outside of the buffer")
+            if counts[i] < 0 or places[i] < 0 or limits[i] > data.shape[0]:
+                raise ValueError("outside of the buffer")
+            if counts[i] > 1 and counts[i] > limits[i] - places[i]:
+                raise ValueError("more objects than bytes")
             total += counts[i]
         starts = np.empty(total, np.int64)
         obj.data = &data[0] if data.shape[0] else NULL
@@ -323,7 +329,7 @@ cdef class Program:
                     starts[j] = obj.start
                     j += 1
                     size = measure(&self.code[0], self.block, obj, NULL, NULL, 0, &fault)
-                    if size <= 0:
+                    if size < 0:
                         with gil:
                             raise ValueError("an object does not fit")
                     obj.start += size

@@ -9,9 +9,9 @@ from psanacli.xtc.catalogue import (
     find,
     is_configuration,
     named,
-    names,
     type_ids,
     type_name,
+    type_names,
 )
 from psanacli.xtc.columns import Batch
 from psanacli.xtc.compress import Engine, compress, decompress, uncompressed_size
@@ -136,7 +136,6 @@ __all__ = [
     "full_image",
     "is_configuration",
     "named",
-    "names",
     "node",
     "plain_record",
     "plain_value",
@@ -153,6 +152,7 @@ __all__ = [
     "timepix_v2",
     "type_ids",
     "type_name",
+    "type_names",
     "uncompressed_size",
     "vector",
     "walk_buffer",

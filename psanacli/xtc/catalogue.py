@@ -243,7 +243,7 @@ def named(name: str) -> XtcType:
     """
     package, _, short = name.partition(".")
     if short not in packages().get(package, ()):
-        raise NotFoundError(f"there is no type {name}", did_you_mean(name, names()))
+        raise NotFoundError(f"there is no type {name}", did_you_mean(name, type_names()))
     return XtcType(name, _package(package)["types"][short])
 
 
@@ -258,7 +258,7 @@ def enumeration(name: str) -> Enumeration:
     return Enumeration(name, entry["base"], entry["members"])
 
 
-def names() -> Iterator[str]:
+def type_names() -> Iterator[str]:
     """Iterate over the full names of all types."""
     return (f"{package}.{short}" for package, types in packages().items() for short in types)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, did_you_mean
 from psanacli.xtc._layout import gather, gather_ragged
-from psanacli.xtc.catalogue import Bits, Field, Member, Method
+from psanacli.xtc.catalogue import NUMBERS, Bits, Field, Member, Method
 from psanacli.xtc.expressions import compile_columns, compile_value, convert_array, missing_config, parse
 from psanacli.xtc.headers import Buffer
 
@@ -122,8 +122,10 @@ class Columns(ABC):
         every = method.argument is not None and index is None
         if function is None or (every and not (method.count or "").isdigit()):
             if index is None:
-                return self._one_by_one(lambda record: record.values_of(method.name))
-            return self._one_by_one(lambda record: getattr(record, method.name)(index))
+                array = self._one_by_one(lambda record: record.values_of(method.name))
+            else:
+                array = self._one_by_one(lambda record: getattr(record, method.name)(index))
+            return convert_array(array, method.type) if method.type in NUMBERS else array
         if every:
             shape = (*shape, int(method.count or ""))
             values = function(_Values(self, axis=True), np.arange(shape[-1]))

@@ -217,6 +217,14 @@ def _array_popcount(x: Any) -> Any:
     return count
 
 
+def _each(method: Callable[[int], Any], index: Any) -> Any:
+    """Return what a method of the configuration object gives for each index (once for each different one)."""
+    if not isinstance(index, np.ndarray):
+        return method(index)
+    different, which = np.unique(index, return_inverse=True)
+    return np.array([method(int(value)) for value in different])[which].reshape(index.shape)
+
+
 _BIT_COUNTS = np.array([n.bit_count() for n in range(256)], np.int64)
 _BIT_COUNTS = (_BIT_COUNTS[:, None] + _BIT_COUNTS).reshape(-1)
 
@@ -261,6 +269,7 @@ _COLUMN_SCOPE: dict[str, Any] = {
     "_range": range,
     "_popcount": _array_popcount,
     "_item": _item,
+    "_each": _each,
     "_polyval": _polyval,
     "_pick": lambda array, index: array[..., index],
     "_f32": _array_convert("f4"),
@@ -319,7 +328,9 @@ class _ColumnResolver(_Resolver):
         return _call("_pick", self.visit(node.value), self.visit(node.slice))
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        if not _of_config(node.func) and (not isinstance(node.func, ast.Name) or node.func.id in self.xtc_type.members):
+        if _of_config(node.func):
+            return _call("_each", self.visit(node.func), *(self.visit(argument) for argument in node.args))
+        if not isinstance(node.func, ast.Name) or node.func.id in self.xtc_type.members:
             raise _NotForArrays
         return ast.Call(self.visit(node.func), [self.visit(argument) for argument in node.args], [])
 

@@ -132,7 +132,7 @@ class Layout:
                 position = field.offset
             if not code and spot.dtype is not None and all(isinstance(tree, int) for tree in trees):
                 shape = tuple(int(tree) for tree in trees if isinstance(tree, int))
-                if min(shape, default=0) < 0:
+                if min(shape, default=0) < 0 or max(shape, default=0) > _LARGEST:
                     raise DataError(f"{xtc_type.name}: {field.name} cannot have the shape {shape}")
                 spot.offset, spot.shape = position, shape
                 position += math.prod(shape) * spot.dtype.itemsize
