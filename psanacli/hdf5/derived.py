@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -125,33 +124,17 @@ def _corrected(batch: Batch) -> Array:
         return counts / sums
 
 
-@cache
-def _timepix_order() -> NDArray[np.int64]:
-    """Return for each pixel of a 512 x 512 image its place in the 1024 x 256 strip of a first-version frame."""
-    row, across = np.divmod(np.arange(1024 * 256), 256)
-    band = row // 256
-    x = np.choose(band, [row, row - 256, 1023 - row, 1279 - row])
-    y = np.choose(band, [511 - across, 255 - across, across, across + 256])
-    order = np.empty(512 * 512, np.int64)
-    order[y * 512 + x] = np.arange(1024 * 256)
-    return order
-
-
-def _timepix(batch: Batch) -> Array:
-    """Return first-version images in the geometry of the second, in which alone the facility's reader shows them."""
-    return batch.column("data").reshape(len(batch), -1)[:, _timepix_order()].reshape(len(batch), 512, 512)
-
-
-def _timepix_size(batch: Batch) -> Array:
-    return np.full(len(batch), 512, np.uint16)
-
-
 def _sources(name: str) -> Callable[[Batch], Array]:
     def values(batch: Batch) -> Array:
         words = zip(batch.column("log").tolist(), batch.column("phy").tolist(), strict=True)
         return np.array([_SOURCE[name](Source(log, phy)) for log, phy in words])
 
     return values
+
+
+def _tdc_mode(batch: Batch) -> Array:
+    """Return the word with slope and mode alone; the file has zeros in place of its unused bits."""
+    return batch.column("_mode_int") & np.uint32(0x80000001)
 
 
 _SOURCE: dict[str, Callable[[Source], Any]] = {
@@ -169,10 +152,8 @@ _COLUMNS: dict[tuple[str, str], Callable[[Batch], Array]] = {
     ("CsPad.ElementV2", "sectionMask"): _section_mask,
     **{(f"CsPad.ConfigV{version}", "sections"): _sections for version in (2, 3, 4, 5)},
     ("EvrData.DataV4", "present"): _present,
+    ("Acqiris.TdcChannel", "_mode_int"): _tdc_mode,
     **{(f"OceanOptics.DataV{version}", "nonlinerCorrected"): _corrected for version in (1, 2, 3)},
-    ("Timepix.DataV1", "data"): _timepix,
-    ("Timepix.DataV1", "width"): _timepix_size,
-    ("Timepix.DataV1", "height"): _timepix_size,
     **{("Pds.DetInfo", name): _sources(name) for name in _SOURCE},
 }
 

@@ -12,14 +12,30 @@ from psanacli.hdf5 import names
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout
 from psanacli.hdf5.tables import Value
 from psanacli.hdf5.values import Encoder, base_of, expanded
-from psanacli.run import Action, History, Key, Objects
-from psanacli.xtc import Source
+from psanacli.run import Action, History, Key, Objects, Places
+from psanacli.xtc import XTC, Source
 from psanacli.xtc.columns import Batch
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner
 
 TYPE_ATTRIBUTES: tuple[tuple[str, Any], ...] = (("_ndarray", np.uint8(0)),)
+
+
+def source_of(planner: Planner, places: Places, row: int) -> Source:
+    """Return the source of one object as it stands in its header: equal sources may differ in the process."""
+    table = planner.table
+    datagram = table.datagrams[int(places.datagram[row])]
+    pattern = int(datagram["pattern"])
+    inside = table.contributions[int(table.start[pattern]) : int(table.start[pattern + 1])]
+    begin = int(places.offset[row]) - int(datagram["offset"]) - XTC.itemsize
+    for contribution in inside:
+        key = table.keys[int(contribution["key"])]
+        source = Source(int(key["log"]), int(key["phy"]))
+        at = int(contribution["offset"])
+        if at in (begin, begin - places.product.offset) and source.same_as(places.key.source):
+            return source
+    return places.key.source
 
 
 def source_attributes(source: Source, layout: TypeLayout | None) -> tuple[tuple[str, Any], ...]:
@@ -70,7 +86,7 @@ def add(planner: Planner) -> None:
                 continue
             taken.add(path)
             planner.plan.group(f"{group}/{layout.group}", TYPE_ATTRIBUTES)
-            planner.plan.group(path, source_attributes(key.source, layout))
+            planner.plan.group(path, source_attributes(source_of(planner, history, row), layout))
             planner.plan.values.append(value)
 
 

@@ -186,7 +186,7 @@ class Planner:
         group = f"{path}/{layout.group}/{names.source_group(source)}"
         config = config_inside_of(self.run, objects)
         columns = self._columns(objects, layout, group, config)
-        attributes = once.source_attributes(source, layout if columns else None)
+        attributes = once.source_attributes(once.source_of(self, objects, 0), layout if columns else None)
         self.plan.group(f"{path}/{layout.group}", once.TYPE_ATTRIBUTES)
         self.plan.group(group, attributes)
         damaged = int(np.count_nonzero(~objects.stored))
