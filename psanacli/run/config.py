@@ -53,12 +53,14 @@ class ConfigTimeline:
             filled = contents.contributions["extent"][row] > XTC.itemsize
             start, size, fits = table.place(rows[index], row, product)
             kept = entered & filled & fits & (storing[index] | contents.storable[row])
-            ranks = np.lexsort((row, order[index]))
+            groups = table.group_of_member[members[index]]
+            # The first Configure is also read like an event, after that: what its damage allows counts, in the order of streams.
+            again = (table.groups["action"][groups] == Action.BEGIN_JOB) & contents.storable[row]
+            ranks = np.lexsort((row, np.where(again, members[index], order[index]), again, groups))
             ranks = ranks[kept[ranks]]
             if not len(ranks):
                 continue
-            index, row = index[ranks], row[ranks]
-            group = table.group_of_member[members[index]]
+            index, row, group = index[ranks], row[ranks], groups[ranks]
             last = table.base[table.groups["first"][group] + table.groups["count"][group]] - 1
             place = table.base[members[index]] + row - table.start[contents.pattern[row]]
             self.histories[name, identity] = History(
@@ -71,6 +73,7 @@ class ConfigTimeline:
                 product,
                 group,
                 np.where(storing[index], last, place),
+                order[index],
                 row,
                 length,
             )
@@ -275,12 +278,12 @@ def aliases_of(timeline: ConfigTimeline, record: Callable[[int], Record]) -> dic
     found: dict[str, Source] = {}
     taken: set[tuple[int, int]] = set()
     rows = [
-        (int(position), history.first + row)
+        (int(history.order[row]), int(history.contribution[row]), history.first + row)
         for (name, _), history in timeline.histories.items()
         if name == "Alias.ConfigV1"
-        for row, position in enumerate(history.position)
+        for row in range(len(history))
     ]
-    for _, number in sorted(rows):
+    for _, _, number in sorted(rows):
         try:
             entries = record(number).srcAlias
         except DataError:

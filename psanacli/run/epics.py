@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from psanacli.run.events import Event
 
 _READING = (
-    Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.END_STEP, Action.END_RUN,
-    Action.TRIMMED, Action.EPICS_ONLY, Action.SKIPPED,
+    Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED, Action.EPICS_ONLY,
+    Action.SKIPPED,
 )  # fmt: skip
+"""What is read; ends of runs and steps are not."""
 _CHUNK = 1 << 24  # bytes of payloads that are read at once
 _FIRST_CTRL = 28
 
@@ -330,7 +331,8 @@ def _find_records(payloads: Payloads) -> History:
     none = np.full(len(row), -1, np.int64)
     key = Key(product.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
     group = table.group_of_member[chosen[index]]
-    return History(key, rows[index], start, size, table.contributions["flags"][row], none, product, group, np.arange(len(row)), row)
+    order = np.arange(len(row))
+    return History(key, rows[index], start, size, table.contributions["flags"][row], none, product, group, order, order, row)
 
 
 class _Naming(NamedTuple):
@@ -356,12 +358,16 @@ class _Store:
         self.identity_of_alias: dict[str, _Identity] = {}
         self.changes: list[tuple[int, str, str | None]] = []
 
-    def add_control(self, identity: _Identity, name: str, row: int, group: int) -> None:
+    def add_name(self, identity: _Identity, name: str, group: int) -> None:
+        """Name a variable; the first name stays, also the one that stands for a name that is not known yet."""
         if identity not in self.name_of:
             self.name_of[identity] = name
             for alias, other in self.identity_of_alias.items():
                 if other == identity:
                     self._set(group, alias, name)
+
+    def add_control(self, identity: _Identity, name: str, row: int, group: int) -> None:
+        self.add_name(identity, name, group)
         self.control.setdefault(name, []).append(row)
         if name in self.identity_of_alias:
             del self.identity_of_alias[name]
@@ -393,21 +399,28 @@ def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
     source = sources[table.contributions["key"][places.contribution]] if len(table.keys) else np.zeros((0, 2), np.int64)
     kinds = heads["dbrType"]
     control = heads["complete"] & (kinds >= _FIRST_CTRL)
+    time = np.flatnonzero(heads["complete"] & (kinds < _FIRST_CTRL))
+    identities = np.column_stack((source, heads["pvId"].astype(np.int64)))
+    unique, which = np.unique(identities[time], axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    first_times = np.full(len(unique), len(heads), np.int64)
+    np.minimum.at(first_times, which, time)
     store = _Store()
-    # CTRL records and aliases in the order of groups; the names of a datagram before its aliases.
-    steps: list[tuple[int, int, int]] = [(int(places.group[row]), 0, row) for row in np.flatnonzero(control).tolist()]
+    # What gives names, in the order in which it is met: records with names, first records without, and lists of aliases, after the
+    # records of their group.
+    steps: list[tuple[int, int, int, int]] = []
+    for row in [*np.flatnonzero(control).tolist(), *first_times.tolist()]:
+        steps.append((int(places.group[row]), 0, row, row))
     for (type_name, _), history in table.config.histories.items():
         if type_name == "Epics.ConfigV1":
-            steps += [(int(group), 1, history.first + row) for row, group in enumerate(history.group.tolist())]
-    named_at: list[tuple[_Identity, int]] = []
-    for group, what, number in sorted(steps):
+            steps += [(int(history.group[row]), 1, int(history.order[row]), history.first + row) for row in range(len(history))]
+    for group, what, _, number in sorted(steps):
         if what == 0:
-            log, phy = source[number].tolist()
-            identity = log, phy, int(heads["pvId"][number])
-            known = identity in store.name_of
-            store.add_control(identity, _name_in(epics.payload(number)), number, group)
-            if not known:
-                named_at.append((identity, number))
+            log, phy, pv_id = identities[number].tolist()
+            if control[number]:
+                store.add_control((log, phy, pv_id), _name_in(epics.payload(number)), number, group)
+            else:
+                store.add_name((log, phy, pv_id), f"PV:pvId={pv_id}:src_log={log}:src_phy={phy}", group)
         else:
             history, row = table.config.locate(number)
             try:
@@ -417,25 +430,11 @@ def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
             log, phy = sources[table.contributions["key"][history.contribution[row]]].tolist()
             for entry in entries:
                 store.add_alias((log, phy, entry.pvId), entry.description, group)
-    time = np.flatnonzero(heads["complete"] & (kinds < _FIRST_CTRL))
-    variable = np.full(len(heads), -1, np.int64)
     numbers: dict[str, int] = {name: number for number, name in enumerate(store.control)}
-    first_row = dict(reversed(named_at))
-    if len(time):
-        identities = np.column_stack((source[time], heads["pvId"][time].astype(np.int64)))
-        unique, which = np.unique(identities, axis=0, return_inverse=True)
-        which = which.reshape(-1)
-        for number, (log, phy, pv_id) in enumerate(unique.tolist()):
-            rows = time[which == number]
-            identity = log, phy, pv_id
-            fictional = f"PV:pvId={pv_id}:src_log={log}:src_phy={phy}"
-            name = store.name_of.get(identity, fictional)
-            before = rows < first_row.get(identity, len(heads))
-            if identity in store.name_of and before.any():
-                variable[rows[before]] = numbers.setdefault(fictional, len(numbers))
-                rows = rows[~before]
-            if len(rows):
-                variable[rows] = numbers.setdefault(name, len(numbers))
+    slots = [numbers.setdefault(store.name_of[tuple(identity)], len(numbers)) for identity in unique.tolist()]
+    variable = np.full(len(heads), -1, np.int64)
+    if slots:
+        variable[time] = np.array(slots, np.int64)[which]
     return _Naming(list(numbers), variable, store.control, store.aliases, store.changes)
 
 

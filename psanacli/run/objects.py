@@ -178,7 +178,9 @@ class History(Places):
     group : ndarray of int64
         Number of the group, ascending.
     position : ndarray of int64
-        Where it is in the order of all contributions, ascending.
+        Where it is in the order of all contributions, ascending; objects of one transition are at its end.
+    order : ndarray of int64
+        Rank of its datagram in the order in which they are stored.
     contribution : ndarray of int64
         Row of the contribution table.
     first : int
@@ -187,6 +189,7 @@ class History(Places):
 
     group: Ints
     position: Ints
+    order: Ints
     contribution: Ints
     first: int = 0
 
