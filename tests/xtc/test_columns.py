@@ -240,7 +240,7 @@ def test_waveforms_begin_where_each_channel_says():
 
 def test_a_channel_that_begins_too_late():
     config, payloads, _ = acqiris([(33,)])
-    with pytest.raises(DataError, match="Acqiris.DataDescV1: the size of data"):
+    with pytest.raises(DataError, match=r"Acqiris.DataDescV1: the size of data"):
         decode(named("Acqiris.DataDescV1"), payloads[0] + bytes(1000), config)
 
 
