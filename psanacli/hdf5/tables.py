@@ -164,6 +164,34 @@ class Plan:
         """Size of all datasets in event form without compression."""
         return sum(dataset.bytes for dataset in self.datasets)
 
+    def overview(self) -> list[tuple[str, int, int, tuple[int, ...], int]]:
+        """Return for each group with event data: datasets, rows, shape of the largest, bytes without compression."""
+        found: dict[str, list[Dataset]] = {}
+        for dataset in self.datasets:
+            found.setdefault(dataset.path.rpartition("/")[0], []).append(dataset)
+        lines = []
+        for group, datasets in found.items():
+            largest = max(datasets, key=lambda dataset: dataset.bytes)
+            size = sum(dataset.bytes for dataset in datasets)
+            lines.append((group, len(datasets), largest.rows, (largest.rows, *largest.form.shape), size))
+        return lines
+
+    def asdict(self) -> dict[str, Any]:
+        """Return what would come out as plain values."""
+        return {
+            "events": len(self.events),
+            "blocks": len(self.blocks),
+            "bytes": self.bytes,
+            "compression": str(self.compression),
+            "datasets": [
+                {"path": each.path, "rows": each.rows, "shape": [each.rows, *each.form.shape], "chunk": each.chunk, "bytes": each.bytes}
+                for each in self.datasets
+            ],
+            "stored_once": [f"{value.group}/{name}" for value in self.values for name, *_ in value.datasets],
+            "links": [path for path, _ in self.links],
+            "notes": self.notes,
+        }
+
     def group(self, path: str, attributes: Attributes = ()) -> None:
         """Add a group, or attributes to it."""
         self.groups.setdefault(path, {}).update(attributes)

@@ -7,7 +7,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,31 @@ class Summary:
     changed: Counter[str] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def damaged_data(self) -> bool:
+        """Whether something is damaged that no damage word tells of."""
+        return bool(self.broken)
+
+    def remarks(self) -> list[str]:
+        """Return in words what the user should know, damage first."""
+        lines = _counted(self.broken, "objects do not fit into their payloads and are blank")
+        lines += _counted(self.damage, "damaged or missing contributions are blank")
+        lines += _counted(self.changed, "arrays have another shape than their dataset, and were padded or cut")
+        return lines + self.notes
+
+    def asdict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        values = dict(vars(self), path=str(self.path))
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
+
+
+def _counted(counts: dict[str, int], what: str) -> list[str]:
+    """Return one line for all steps of each type and source."""
+    sums: Counter[str] = Counter()
+    for group, count in counts.items():
+        sums["/".join(group.split("/")[-2:])] += count
+    return [f"{group}: {count} {what}" for group, count in sums.items()]
 
 
 def plan(run: Run, options: TranslateOptions, *, job: str = "", command: str = "") -> Plan:
@@ -188,12 +213,3 @@ def _identity(made: Plan) -> dict[str, Any]:
     """Return what has to be the same for an interrupted translation to go on."""
     return {name: made.provenance[name] for name in ("version", "sources", "options")} | {"blocks": len(made.blocks)}
 
-
-def default_name(run: Run, pattern: str = "{exp}-r{run:04d}.h5") -> str:
-    """Return the name of the file of a run: the pattern with ``exp`` and ``run`` put in."""
-    return pattern.format(exp=run.experiment.name, run=run.number)
-
-
-def jobs_of(sources: Sequence[str]) -> str:
-    """Return the job name of a data source: without directories and the last suffix."""
-    return Path(sources[0]).name.rsplit(".", 1)[0] if sources else ""

@@ -1,0 +1,168 @@
+"""``psana translate``: runs to HDF5 files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from psanacli.commands import common, console
+from psanacli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from psanacli.hdf5 import Plan, Summary
+    from psanacli.run import Run
+
+
+def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of ``0,2-4``."""
+    if value is None:
+        return None
+    numbers: list[int] = []
+    for word in value.split(","):
+        first, _, last = word.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+            raise click.BadParameter(f"{value!r} is not a list of steps like 0,2-4")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(sorted(set(numbers)))
+
+
+@common.verb(
+    examples=[
+        ("psana translate exp=xpptut15:run=54", "to xpptut15-r0054.h5 here"),
+        ("psana translate exp=xpptut15:run=54 -o out.h5 -j 0", "with all cores"),
+        ("mpirun -n 16 psana translate exp=xpptut15:run=54 -o out.h5", "with the ranks of an MPI job"),
+        ("psana translate exp=xpptut15:run=50-60 -o '{exp}-r{run:04d}.h5'", "several runs, a file each"),
+        ("psana translate exp=xpptut15:run=54 --dry-run", "what would come out"),
+        ("psana translate exp=xpptut15:run=54 --include 'EBeam' --include '*Ipm*' --aligned", "for analysis"),
+        ("psana translate exp=xpptut15:run=54 --exclude 'Frame__*Opal*' --events 0:1000", "less"),
+    ]
+)
+@common.datasource
+@common.output
+@click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
+@click.option("--missing-ok", is_flag=True, help="A pattern that matches nothing in the run is no error.")
+@click.option(
+    "--epics",
+    type=click.Choice(["calib-repeat", "updates", "always", "no"]),
+    default="calib-repeat",
+    show_default=True,
+    help="Values of EPICS variables: when updated and at the begin of each step, when updated, in every event, none.",
+)
+@click.option(
+    "--compression",
+    default="gzip:1",
+    show_default=True,
+    metavar="NAME[:LEVEL]",
+    help="none, gzip, bitshuffle-lz4 or zstd.",
+)
+@common.events
+@common.number
+@click.option("--steps", callback=_steps, metavar="LIST", help="Only these steps, such as 0,2-4.")
+@click.option("--split", type=click.Choice(["steps"]), help="One file a step, and one with links to all of them.")
+@click.option("--aligned", is_flag=True, help="One table a detector with one row an event, blank where it is absent.")
+@click.option("--no-configure-events", is_flag=True, help="Leave out the event data of the Configure transition.")
+@common.dry_run
+@common.overwrite
+@click.option("--resume", is_flag=True, help="Go on where an interrupted translation stopped.")
+@common.jobs
+@common.root
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...],
+    output: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    missing_ok: bool,
+    epics: str,
+    compression: str,
+    events: slice | None,
+    number: int | None,
+    steps: tuple[int, ...] | None,
+    split: str | None,
+    aligned: bool,
+    no_configure_events: bool,
+    dry_run: bool,
+    overwrite: bool,
+    resume: bool,
+    jobs: int,
+    root: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Translate runs to the standard HDF5 files of LCLS-I.
+
+    A file is written whole or not at all. Patterns are globs; case and - or _ do not matter. -o is a file, a directory,
+    or a name with {exp} and {run} in it.
+    """
+    from psanacli.hdf5 import Compression, TranslateOptions, job_name, output_path, outputs, translate
+    from psanacli.parallel import Team
+    from psanacli.run import open_runs
+
+    if events is not None and number is not None:
+        raise click.UsageError("--events and -n exclude each other")
+    options = TranslateOptions(
+        include=include,
+        exclude=exclude,
+        missing_ok=missing_ok,
+        epics=epics,
+        compression=Compression.parse(compression),
+        events=events or slice(0 if number is not None else None, number),
+        steps=steps,
+        configure_events=not no_configure_events,
+        aligned=aligned,
+        split=split is not None,
+    )
+    team = Team.from_options(jobs)
+    runs = open_runs(datasource, roots=root)
+    paths = [output_path(run, output, several=len(runs) > 1) for run in runs]
+    if len(set(paths)) < len(paths):
+        raise UsageError(f"several runs would be written to {paths[0]}", "put {run} into the name: '{exp}-r{run:04d}.h5'")
+    words = {"job": job_name(datasource), "command": shlex.join(["psana", *sys.argv[1:]])}
+    damaged = False
+    for run, path in zip(runs, paths, strict=True):
+        with run:
+            for out, plan in outputs(run, options, path, team, **words):
+                if dry_run:
+                    _show_plan(out, plan, as_json)
+                    continue
+                with console.progress(out.name, len(plan.events)) as progress:
+                    summary = translate(
+                        run, plan, out, team, overwrite=overwrite, resume=resume, advance=progress.advance
+                    )
+                if summary is not None:
+                    _show_summary(run, summary, as_json)
+                    damaged |= summary.damaged_data
+    if damaged:
+        raise DataError("some data are damaged beyond what their damage words say; all else was translated")
+
+
+def _show_plan(path: Path, plan: Plan, as_json: bool) -> None:
+    """Print what would be written."""
+    if as_json:
+        console.print_json({"path": str(path), **plan.asdict()})
+        return
+    rows = [
+        (group, datasets, rows, "x".join(map(str, shape)), console.bytes_text(size))
+        for group, datasets, rows, shape, size in plan.overview()
+    ]
+    title = f"{path}: {len(plan.events)} events, {len(plan.datasets)} datasets, {console.bytes_text(plan.bytes)} uncompressed"
+    console.table(("group", "datasets", "rows", "largest", "bytes"), rows, title=title, align="<>><>")
+    for note in plan.notes:
+        console.note(note)
+
+
+def _show_summary(run: Run, summary: Summary, as_json: bool) -> None:
+    """Say what came of it."""
+    if as_json:
+        console.print_json_line(summary.asdict())
+        return
+    rate = console.bytes_text(sum(run.table.sizes) / max(summary.seconds, 1e-9))
+    took = console.duration_text(summary.seconds)
+    console.note(f"{summary.path}: {summary.events} events, {console.bytes_text(summary.bytes)} in {took} ({rate}/s)")
+    for line in (*run.notes, *summary.remarks()):
+        console.warn(line)
