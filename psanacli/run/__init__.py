@@ -8,12 +8,24 @@ from psanacli.run.epics import Epics, Value, Variable
 from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
 from psanacli.run.files import XtcFile
+from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import Step, Steps
+from psanacli.run.summary import (
+    DetectorSummary,
+    EpicsSummary,
+    RunSummary,
+    StepSummary,
+    StreamSummary,
+    TypeSummary,
+    event_values,
+    presence,
+    summarise,
+)
 from psanacli.run.tables import (
     EVENT,
     GROUP,
@@ -35,6 +47,7 @@ __all__ = [
     "STEP",
     "TRANSITION",
     "Action",
+    "Bins",
     "Block",
     "Built",
     "Config",
@@ -45,8 +58,10 @@ __all__ = [
     "Dataset",
     "Detector",
     "DetectorNames",
+    "DetectorSummary",
     "Detectors",
     "Epics",
+    "EpicsSummary",
     "Event",
     "EventCodes",
     "EventFlag",
@@ -61,25 +76,33 @@ __all__ = [
     "Objects",
     "PayloadBlock",
     "Places",
+    "Presence",
     "Product",
     "Roots",
     "Rules",
     "Run",
     "RunFiles",
+    "RunSummary",
     "RunTable",
     "Step",
+    "StepSummary",
     "Steps",
     "Stream",
+    "StreamSummary",
+    "TypeSummary",
     "Value",
     "Variable",
     "XtcFile",
     "build_groups",
+    "event_values",
     "explain",
     "main_array",
     "nest",
     "open_run",
     "open_runs",
     "parse_datasource",
+    "presence",
     "products_of",
     "resolve",
+    "summarise",
 ]

@@ -6,7 +6,6 @@ lies between is shown as partial, however large the bin.  Damage in one event of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from psanacli.run.picture import GLYPH_HEIGHT, GLYPH_WIDTH, Canvas, Colour
 
-ABSENT, PRESENT, DAMAGED = 0, 1, 2
-"""States of an object in an event; damaged: it is there with damage, or it is not stored because of it."""
+ABSENT, PRESENT, DAMAGED, LOST = 0, 1, 2, 3
+"""States of an object in an event; damaged: it can be had, with damage; lost: its damage is such that it cannot."""
 
-EMPTY, COMPLETE = "·", "█"
+EMPTY, COMPLETE, NOTHING_BUT_LOST = "·", "█", "!"
 _PARTS = "▁▂▃▄▅▆▇"
 
 _INK: Colour = (40, 84, 138)
@@ -36,7 +35,7 @@ class Presence:
     labels : tuple of str
         A name for each object.
     states : ndarray of uint8, shape (objects, events)
-        `ABSENT`, `PRESENT` or `DAMAGED`.
+        `ABSENT`, `PRESENT`, `DAMAGED` or `LOST`.
     steps : tuple of int
         The first event of every step.
     """
@@ -50,6 +49,59 @@ class Presence:
         """Number of events."""
         return int(self.states.shape[1])
 
+    def damaged(self, number: int) -> int:
+        """Return in how many events there is damage to an object."""
+        return int(np.count_nonzero(self.states[number] >= DAMAGED))
+
+    def shares(self) -> list[str]:
+        """Return for each object in how many of the events it can be had, in percent."""
+        return [shown_share(int(np.count_nonzero(_there(row))), self.events) for row in self.states]
+
+    def gaps(self) -> dict[str, dict[str, list[list[int]]]]:
+        """Return for each object the events without it, and those with damage, as lists of ``[first, stop]``."""
+        return {
+            label: {"absent": _stretches(row == ABSENT), "damaged": _stretches(row >= DAMAGED)}
+            for label, row in zip(self.labels, self.states, strict=True)
+        }
+
+    def binned(self, bins: int) -> Bins:
+        """Count presence in at most `bins` bins of (nearly) equal numbers of events."""
+        count = max(min(bins, self.events), 0)
+        edges = np.arange(count + 1, dtype=np.int64) * self.events // max(count, 1)
+        if not count:
+            nothing = np.zeros((len(self.labels), 0), np.int64)
+            return Bins(np.zeros(1, np.int64), nothing, nothing)
+
+        def counted(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+            return np.add.reduceat(chosen, edges[:-1], axis=1, dtype=np.int64)
+
+        return Bins(edges, counted(_there(self.states)), counted(self.states >= DAMAGED))
+
+    def png(self, *, width: int = 1200) -> bytes:
+        """Draw it as PNG: an object a row, events from left to right.
+
+        Parameters
+        ----------
+        width : int
+            Dots for the events; fewer events get several dots each, more share one.
+
+        Returns
+        -------
+        bytes
+            The PNG file.  Dark blue is present in all events of the dot, white in none, between the two in some; red
+            means damage.  Grey marks show the beginnings of steps.
+        """
+        return _png(self, width)
+
+
+def _stretches(chosen: NDArray[np.bool_]) -> list[list[int]]:
+    turns = np.flatnonzero(np.diff(np.concatenate(([False], chosen, [False])).astype(np.int8)))
+    return [[int(first), int(stop)] for first, stop in turns.reshape(-1, 2)]
+
+
+def _there(states: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.asarray((states == PRESENT) | (states == DAMAGED))
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -60,82 +112,57 @@ class Bins:
     edges : ndarray of int64, shape (bins + 1,)
         Bin ``b`` has the events ``edges[b]:edges[b + 1]``; there is at least one in each.
     present, damaged : ndarray of int64, shape (objects, bins)
-        In how many events of the bin the object is; in how many with damage.
+        In how many events of the bin the object can be had; in how many there is damage to it.
     """
 
     edges: NDArray[np.int64]
     present: NDArray[np.int64]
     damaged: NDArray[np.int64]
 
+    LEGEND = (
+        f"{COMPLETE} in all events of the bin, {_PARTS} in some, {EMPTY} in none, {NOTHING_BUT_LOST} lost by damage"
+    )
+    """The words below the rows."""
+
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Number of events in each bin."""
         return np.diff(self.edges)
 
+    def levels(self, count: int) -> NDArray[np.int64]:
+        """Return how full each bin is, from 0 (in no event) to `count` (in all); what is partial is never either."""
+        if count < 2:
+            raise ValueError(f"{count} levels cannot tell partial from empty and complete")
+        partial = 1 + self.present * (count - 1) // np.maximum(self.sizes, 1)
+        inner = np.clip(partial, 1, count - 1)
+        return np.where(self.present == 0, 0, np.where(self.present == self.sizes, count, inner))
 
-def binned(presence: Presence, bins: int) -> Bins:
-    """Count presence in at most `bins` bins of (nearly) equal numbers of events."""
-    count = max(min(bins, presence.events), 0)
-    edges = np.arange(count + 1, dtype=np.int64) * presence.events // max(count, 1)
-    if not count:
-        nothing = np.zeros((len(presence.labels), 0), np.int64)
-        return Bins(np.zeros(1, np.int64), nothing, nothing)
+    def rows(self) -> list[str]:
+        """Return a row of characters for each object, as `LEGEND` says."""
+        letters = np.array([EMPTY, *_PARTS, COMPLETE])
+        rows = letters[self.levels(len(letters) - 1)]
+        rows[(self.present == 0) & (self.damaged > 0)] = NOTHING_BUT_LOST
+        return ["".join(row) for row in rows]
 
-    def counted(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.add.reduceat(chosen, edges[:-1], axis=1, dtype=np.int64)
-
-    return Bins(edges, counted(presence.states != ABSENT), counted(presence.states == DAMAGED))
-
-
-def levels(bins: Bins, count: int) -> NDArray[np.int64]:
-    """Return how full each bin is, from 0 (in no event) to `count` (in all); what is partial is never either."""
-    if count < 2:
-        raise ValueError(f"{count} levels cannot tell partial from empty and complete")
-    partial = 1 + bins.present * (count - 1) // np.maximum(bins.sizes, 1)
-    inner = np.clip(partial, 1, count - 1)
-    return np.where(bins.present == 0, 0, np.where(bins.present == bins.sizes, count, inner))
-
-
-def text_rows(bins: Bins) -> list[str]:
-    """Return a row of block characters for each object: ``·`` in no event of the bin, ``█`` in all, else the share."""
-    letters = np.array([EMPTY, *_PARTS, COMPLETE])
-    return ["".join(row) for row in letters[levels(bins, len(letters) - 1)]]
+    def scale(self) -> str:
+        """Return the line below: numbers of events where they are."""
+        row = [" "] * len(self.sizes)
+        free = 0
+        for place in range(0, len(row), 20):
+            text = f"╵{self.edges[place]}"
+            if place >= free and place + len(text) <= len(row):
+                row[place : place + len(text)] = text
+                free = place + len(text) + 1
+        return "".join(row).rstrip()
 
 
-def scale_row(bins: Bins) -> str:
-    """Return the line below: numbers of events where they are."""
-    row = [" "] * len(bins.sizes)
-    free = 0
-    for place in range(0, len(row), 20):
-        text = f"╵{bins.edges[place]}"
-        if place >= free and place + len(text) <= len(row):
-            row[place : place + len(text)] = text
-            free = place + len(text) + 1
-    return "".join(row).rstrip()
-
-
-def png(presence: Presence, *, width: int = 1200) -> bytes:
-    """Draw presence as PNG: an object a row, events from left to right.
-
-    Parameters
-    ----------
-    presence : Presence
-        What to draw.
-    width : int
-        Dots for the events; fewer events get several dots each, more share one.
-
-    Returns
-    -------
-    bytes
-        The PNG file.  Dark blue is present in all events of the dot, white in none, between the two in some; red
-        means damage.  Grey marks show the beginnings of steps.
-    """
+def _png(presence: Presence, width: int) -> bytes:
     labels = [label if len(label) <= 60 else label[:57] + "..." for label in presence.labels]
-    shares = _shares(presence)
-    bins = binned(presence, width)
+    percent = presence.shares()
+    bins = presence.binned(width)
     dots = max(width // max(len(bins.sizes), 1), 1)
     left = GLYPH_WIDTH * (max(map(len, labels), default=0) + 2)
-    right = GLYPH_WIDTH * (max(map(len, shares), default=0) + 2)
+    right = GLYPH_WIDTH * (max(map(len, percent), default=0) + 2)
     top, pitch = 2 * GLYPH_HEIGHT, _ROW + _GAP
     across = dots * len(bins.sizes)
     bottom = top + pitch * len(labels)
@@ -147,7 +174,7 @@ def png(presence: Presence, *, width: int = 1200) -> bytes:
             x = left + dots * int(np.searchsorted(bins.edges, first, "left"))
             canvas.fill(min(x, left + across - 1), top - 5, 1, bottom - top + 5, _GREY)
         _draw_rows(canvas, bins, dots, left, top)
-    for k, (label, share) in enumerate(zip(labels, shares, strict=True)):
+    for k, (label, share) in enumerate(zip(labels, percent, strict=True)):
         canvas.write(left - GLYPH_WIDTH * (len(label) + 1), top + k * pitch + 1, label)
         canvas.write(left + across + GLYPH_WIDTH, top + k * pitch + 1, share)
     free = 0
@@ -163,7 +190,7 @@ def png(presence: Presence, *, width: int = 1200) -> bytes:
 
 def _draw_rows(canvas: Canvas, bins: Bins, dots: int, left: int, top: int) -> None:
     paper = np.array(_PAPER, np.float64)
-    depth = levels(bins, 20)[..., None] / 20
+    depth = bins.levels(20)[..., None] / 20
     # A partial bin differs visibly from white and from dark blue.
     shade = np.where((depth > 0) & (depth < 1), 0.3 + 0.45 * depth, depth)
     ink = np.where(bins.damaged[..., None] > 0, np.array(_DAMAGE, np.float64), np.array(_INK, np.float64))
@@ -172,11 +199,6 @@ def _draw_rows(canvas: Canvas, bins: Bins, dots: int, left: int, top: int) -> No
     for k, row in enumerate(colours):
         y = top + k * (_ROW + _GAP)
         canvas.place(left, y, np.broadcast_to(np.repeat(row, dots, axis=0), (_ROW, len(row) * dots, 3)))
-
-
-def _shares(presence: Presence) -> list[str]:
-    """Return for each object in how many of the events it is."""
-    return [shown_share(int(np.count_nonzero(row != ABSENT)), presence.events) for row in presence.states]
 
 
 def shown_share(part: int, whole: int) -> str:
@@ -188,8 +210,3 @@ def shown_share(part: int, whole: int) -> str:
     if whole == 0 or part in (0, whole):
         return f"{100 if part else 0} %"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f} %"
-
-
-def legend(labels: Sequence[str]) -> str:
-    """Return the words below the picture in text."""
-    return f"{COMPLETE} in all events of the bin, {_PARTS} in some, {EMPTY} in none" if labels else "no objects"

@@ -10,30 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psanacli.run.missing import (
-    ABSENT,
-    DAMAGED,
-    PRESENT,
-    Presence,
-    binned,
-    legend,
-    levels,
-    png,
-    scale_row,
-    shown_share,
-    text_rows,
-)
+from psanacli.run.missing import ABSENT, DAMAGED, PRESENT, Presence, shown_share
 from psanacli.run.picture import Canvas
 
 
 def presence(*rows: str, steps: tuple[int, ...] = (0,)) -> Presence:
-    states = np.array([[" x!".index(state) for state in row] for row in rows], np.uint8)
+    states = np.array([[" x!?".index(state) for state in row] for row in rows], np.uint8)
     return Presence(tuple(f"object {k}" for k in range(len(rows))), states.reshape(len(rows), -1), steps)
 
 
 def test_an_event_a_letter_where_there_is_room() -> None:
-    bins = binned(presence("xx x", "!   "), 80)
-    assert text_rows(bins) == ["██·█", "█···"]
+    bins = presence("xx x", "!   ").binned(80)
+    assert bins.rows() == ["██·█", "█···"]
     assert bins.damaged.tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
 
 
@@ -42,32 +30,41 @@ def test_one_event_of_many_shows() -> None:
     states[0, 31_234] = ABSENT
     states[1, :] = ABSENT
     states[1, 31_234] = DAMAGED
-    rows = text_rows(binned(Presence(("most", "one", "all"), states), 60))
+    rows = Presence(("most", "one", "all"), states).binned(60).rows()
     assert rows == ["█" * 31 + "▇" + "█" * 28, "·" * 31 + "▁" + "·" * 28, "█" * 60]
 
 
 @given(st.integers(1, 500), st.integers(1, 90))
 def test_a_bin_never_claims_more_than_it_has(events: int, width: int) -> None:
     states = np.random.default_rng(events * 100 + width).integers(0, 3, (2, events)).astype(np.uint8)
-    bins = binned(Presence(("a", "b"), states), width)
+    bins = Presence(("a", "b"), states).binned(width)
     assert bins.edges[0] == 0 and bins.edges[-1] == events and bins.sizes.min() >= 1
-    for row, shown in zip(states, levels(bins, 8), strict=True):
+    for row, shown in zip(states, bins.levels(8), strict=True):
         for first, stop, level in zip(bins.edges, bins.edges[1:], shown, strict=False):
             part = row[first:stop] != ABSENT
             assert (level == 8) == bool(part.all()) and (level == 0) == (not part.any())
 
 
+def test_what_was_lost_by_damage_is_not_counted_as_there() -> None:
+    lost = presence("x?x!", "??? ")
+    assert lost.binned(80).rows() == ["█!██", "!!!·"]
+    assert lost.binned(2).rows() == ["▄█", "!!"]
+    assert lost.shares() == ["75.0 %", "0 %"]
+    assert [lost.damaged(number) for number in (0, 1)] == [2, 3]
+    assert lost.gaps()["object 0"] == {"absent": [], "damaged": [[1, 2], [3, 4]]}
+    assert lost.gaps()["object 1"] == {"absent": [[3, 4]], "damaged": [[0, 3]]}
+
+
 def test_no_events_and_no_objects_are_no_error() -> None:
     nothing = Presence(("a",), np.zeros((1, 0), np.uint8))
-    assert text_rows(binned(nothing, 80)) == [""]
-    assert text_rows(binned(Presence((), np.zeros((0, 5), np.uint8)), 80)) == []
-    assert decoded(png(nothing)).shape[2] == 3
-    assert "no objects" in legend(())
+    assert nothing.binned(80).rows() == [""]
+    assert Presence((), np.zeros((0, 5), np.uint8)).binned(80).rows() == []
+    assert decoded(nothing.png()).shape[2] == 3
 
 
 def test_the_scale_names_events() -> None:
-    bins = binned(Presence(("a",), np.ones((1, 6000), np.uint8)), 60)
-    assert scale_row(bins) == "╵0" + " " * 18 + "╵2000" + " " * 15 + "╵4000"
+    bins = Presence(("a",), np.ones((1, 6000), np.uint8)).binned(60)
+    assert bins.scale() == "╵0" + " " * 18 + "╵2000" + " " * 15 + "╵4000"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +93,7 @@ def decoded(data: bytes) -> np.ndarray:
 
 
 def test_the_picture_has_the_colours_of_what_is_there() -> None:
-    pixels = decoded(png(presence("xxxx    ", "   !    ", steps=(0, 4)), width=80))
+    pixels = decoded(presence("xxxx    ", "   !    ", steps=(0, 4)).png(width=80))
     colours = {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
     assert {(40, 84, 138), (200, 40, 40), (150, 150, 150), (40, 40, 40)} <= colours
     blue = np.argwhere((pixels == (40, 84, 138)).all(axis=2))

@@ -1,0 +1,147 @@
+"""``psana info``: what is in a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psanacli.commands import common, console, info_tables
+
+if TYPE_CHECKING:
+    from psanacli.run import Run
+
+ALL_EVENTS = ":"
+MOST_PROBLEMS = 20
+SECTIONS = ("detectors", "epics", "steps")
+
+
+def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> slice | None:
+    try:
+        return None if value is None else common.event_slice(value)
+    except click.BadParameter as error:
+        raise click.BadParameter(f"{error.message}; write --events behind the data source") from error
+
+
+@common.verb(
+    examples=[
+        ("psana info exp=xpptut15:run=54", "the overview"),
+        ("psana info /data/xtc", "of all runs in a directory"),
+        ("psana info exp=xpptut15:run=54 --epics", "all EPICS variables"),
+        ("psana info exp=xpptut15:run=54 --events 0:100", "the first hundred events"),
+        ("psana info exp=xpptut15:run=54 --missing --png missing.png", "which source is absent where"),
+        ("psana info exp=xpptut15:run=54 --json | jq '.runs[0].codes'", "for programs"),
+    ]
+)
+@common.datasource
+@click.option("--detectors", is_flag=True, help="List all objects of all sources, configuration included.")
+@click.option("--epics", is_flag=True, help="List the EPICS variables: value, units, alarm, updates.")
+@click.option("--steps", is_flag=True, help="List the steps and the values of the scan.")
+@click.option(
+    "--events",
+    is_flag=False,
+    flag_value=ALL_EVENTS,
+    callback=_listed,
+    metavar="[A:B:C]",
+    help="List the events (or these of them): time, fiducials, step, codes, flags.",
+)
+@click.option("--missing", is_flag=True, help="Show which source is absent in which events.")
+@click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Write the picture of --missing as PNG.")
+@common.root
+@common.explain
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...],
+    events: slice | None,
+    missing: bool,
+    png: str | None,
+    root: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+    **sections: bool,
+) -> None:
+    """Tell what is in a run: experiment, time, events, steps, streams, detectors, EPICS, event codes.
+
+    Times are UTC. Without options an overview of everything; --detectors, --epics, --steps, --events and --missing
+    show these in full, and only these.
+    """
+    from psanacli.run import explain as explanation
+    from psanacli.run import open_runs, parse_datasource
+
+    if explain:
+        lines = explanation(parse_datasource(datasource, roots=root))
+        console.print_json({"explain": lines}) if as_json else click.echo("\n".join(lines))
+        return
+    runs = open_runs(datasource, roots=root)
+    if png and len(runs) > 1:
+        raise click.UsageError(f"--png takes one run, the data source has {len(runs)}")
+    chosen = [name for name in SECTIONS if sections[name]]
+    if as_json:
+        _print_json(runs, events, missing)
+    elif chosen or missing or events is not None or not png:
+        for run in runs:
+            _print(run, chosen, events, missing)
+    if png:
+        _write_png(runs[0], Path(png))
+    _end(runs)
+
+
+def _print(run: Run, chosen: list[str], events: slice | None, missing: bool) -> None:
+    """Show what was asked for, else the overview."""
+    from psanacli.run import presence, summarise
+
+    info_tables.title(run)
+    if chosen or not (missing or events is not None):
+        summary = summarise(run)
+        for name in chosen:
+            info_tables.SECTIONS[name](summary)
+        if not chosen:
+            info_tables.overview(summary)
+    if events is not None:
+        info_tables.events(run, events)
+    if missing:
+        info_tables.missing(presence(run))
+
+
+def _print_json(runs: list[Run], events: slice | None, missing: bool) -> None:
+    """Print one object, or with ``--events`` a line for each event."""
+    from psanacli.run import event_values, presence, summarise
+
+    if events is not None:
+        for run in runs:
+            for row in event_values(run, events):
+                console.print_json_line(row)
+        return
+    found: list[dict[str, Any]] = []
+    for run in runs:
+        found.append(summarise(run).asdict() | ({"missing": presence(run).gaps()} if missing else {}))
+    console.print_json({"format": "psana info", "version": 1, "runs": found})
+
+
+def _write_png(run: Run, path: Path) -> None:
+    from psanacli.errors import OutputError
+    from psanacli.run import presence
+
+    try:
+        path.write_bytes(presence(run).png())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    console.note(f"wrote {path}")
+
+
+def _end(runs: list[Run]) -> None:
+    """Say what is wrong with the files; if something is lost the command fails after all that could be done."""
+    from psanacli.errors import DataError
+    from psanacli.xtc import ProblemKind
+
+    problems = [problem for run in runs for problem in run.problems]
+    corrupt = [problem for problem in problems if problem.kind is not ProblemKind.LOOSE_BYTES]
+    others = [problem for problem in problems if problem not in corrupt[:1]]
+    for problem in others[:MOST_PROBLEMS]:
+        console.warn(str(problem))
+    if len(others) > MOST_PROBLEMS:
+        console.warn(f"{len(others) - MOST_PROBLEMS} more problems in the files", "psana dump shows them")
+    if corrupt:
+        raise DataError(str(corrupt[0]), "everything before it, and other files, are shown")
