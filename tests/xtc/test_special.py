@@ -48,7 +48,7 @@ def test_a_full_pnccd_frame():
 
 def test_a_pnccd_with_other_than_four_links():
     config = decode(named("PNCCD.ConfigV1"), encode("PNCCD.ConfigV1", {"numLinks": 1, "payloadSizePerLink": 524304}))
-    with pytest.raises(DataError, match="needs 4 links, PNCCD.FramesV1 has 1"):
+    with pytest.raises(DataError, match=r"needs 4 links, PNCCD.FramesV1 has 1"):
         full_frame(decode(named("PNCCD.FramesV1"), bytes(524304), config))
 
 
