@@ -30,4 +30,13 @@ static inline void store_u2(uint8_t *to, uint32_t value)
     memcpy(to, &low, sizeof low);
 }
 
+/* Say whether five words differ from five others: 0 if they are the same. */
+static inline uint64_t differ_u4x5(const uint8_t *a, const uint8_t *b)
+{
+    uint64_t a8[2], b8[2];
+    memcpy(a8, a, sizeof a8);
+    memcpy(b8, b, sizeof b8);
+    return (a8[0] ^ b8[0]) | (a8[1] ^ b8[1]) | (load_u4(a + 16) ^ load_u4(b + 16));
+}
+
 #endif

@@ -1,34 +1,58 @@
 """The walk over the headers of a file: one pass, without the interpreter, giving plain tables.
 
-Bytes are read by `pread` into one window that is used again and again.  Where headers stand close together the window
-grows to 256 kB, which stays in the cache of a core; where objects are large only the pages that hold headers are read.
-Every offset is compared with the end of its parent before it is used.
+Bytes are read by `pread` into one window that is used again and again (``window.h``).  Every offset is compared with the
+end of its parent before it is used.  As most datagrams of a stream look like one before, the headers of recent ones are
+kept: where all headers of a datagram equal those of a known one, its contents are known too.
 """
 
 import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
-
-cdef extern from "unistd.h" nogil:
-    ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
 
 cdef extern from "words.h" nogil:
     uint32_t load_u4(const uint8_t *p)
+    uint64_t differ_u4x5(const uint8_t *a, const uint8_t *b)
+
+cdef extern from "xtc/growing.h" nogil:
+    ctypedef struct Column:
+        uint8_t *data
+        size_t count
+        size_t width
+    ctypedef struct Slots:
+        uint32_t *slot
+        size_t mask
+    int widen(Column *column, size_t count)
+    int enlarge(Slots *slots, const Column *hashes)
+    uint64_t mix(uint64_t value)
+
+cdef extern from "xtc/window.h" nogil:
+    enum:
+        SMALL_WINDOW
+        LARGE_WINDOW
+    ctypedef struct Window:
+        const uint8_t *data
+        uint64_t length
+        uint64_t accesses
+        uint64_t reads
+        uint8_t *own
+        size_t want
+        int fd
+        int error
+    bint window_holds(const Window *window, uint64_t offset, size_t count)
+    const uint8_t *window_reach(Window *window, uint64_t offset, size_t count)
 
 cdef enum:
     HEADER = 40
     XTC = 20
-    SMALL_WINDOW = 4096
-    LARGE_WINDOW = 262144
-    # When headers are further apart than this on average it is cheaper to hop than to read what is between them.
-    SPARSE = 4096
     # Number of reads after which the interpreter is asked whether the user wants to stop.
     PAUSE = 128
     MAX_PROBLEMS = 100
+    # Recent shapes of datagrams are kept, by their extent, unless they have too many headers.
+    OUTLINES = 64
+    MAX_BONES = 1024
     LAST_TRANSITION = 12
     ID_XTC = 1
     ID_PROXY = 91
@@ -116,31 +140,18 @@ TROUBLE = np.dtype(
 )
 
 
-cdef struct Column:
-    # A growing array; `room` and `count` are numbers of elements.
-    uint8_t *data
-    size_t count
-    size_t room
-    size_t width
+cdef struct Bone:
+    # The place of a header in its datagram, and its words.
+    uint32_t offset
+    uint8_t xtc[XTC]
 
 
-cdef struct Slots:
-    # Open addressing; a slot holds 1 + the number of a row, or 0.
-    uint32_t *slot
-    size_t mask
-
-
-cdef struct Window:
-    int fd
-    const uint8_t *data
-    uint8_t *own
-    uint64_t base
-    uint64_t length
-    size_t want
-    uint64_t first
-    uint64_t accesses
-    uint64_t reads
-    int error
+cdef struct Outline:
+    # All headers inside of a datagram whose pattern is known; `span` is the offset after the last of them.
+    uint32_t extent
+    uint32_t pattern
+    size_t span
+    Column bones
 
 
 cdef struct Walk:
@@ -160,86 +171,8 @@ cdef struct Walk:
     Slots pattern_slots
     Slots key_slots
     uint32_t last_pattern
-
-
-cdef int widen(Column *column, size_t count) noexcept nogil:
-    """Make room for `count` elements in all; 0 when there is no memory."""
-    cdef size_t room
-    cdef void *data
-    if count <= column.room:
-        return 1
-    room = column.room * 2 if column.room else 64
-    if room < count:
-        room = count
-    if room > (<size_t>-1) // 2 // column.width:
-        return 0
-    data = realloc(column.data, room * column.width)
-    if data == NULL:
-        return 0
-    column.data = <uint8_t *>data
-    column.room = room
-    return 1
-
-
-cdef int enlarge(Slots *slots, Column *hashes) noexcept nogil:
-    """Double the slots, and put all rows in again; 0 when there is no memory."""
-    cdef size_t mask = slots.mask * 2 + 1 if slots.slot != NULL else 63
-    cdef uint32_t *slot = <uint32_t *>calloc(mask + 1, sizeof(uint32_t))
-    cdef size_t row, at
-    if slot == NULL:
-        return 0
-    for row in range(hashes.count):
-        at = (<uint64_t *>hashes.data)[row] & mask
-        while slot[at]:
-            at = (at + 1) & mask
-        slot[at] = <uint32_t>(row + 1)
-    free(slots.slot)
-    slots.slot = slot
-    slots.mask = mask
-    return 1
-
-
-cdef inline uint64_t mix(uint64_t value) noexcept nogil:
-    value ^= value >> 32
-    value *= <uint64_t>0xD6E8FEB86659FD93
-    value ^= value >> 32
-    return value
-
-
-cdef const uint8_t *refill(Window *window, uint64_t offset, size_t count) noexcept nogil:
-    """Read on, so that `count` bytes at `offset` are in the window; NULL when the file has not got them."""
-    cdef ssize_t got
-    cdef uint64_t length = 0
-    if window.own == NULL:
-        return NULL
-    if window.accesses and offset > window.first and (offset - window.first) // window.accesses > SPARSE:
-        window.want = SMALL_WINDOW
-    elif window.want < LARGE_WINDOW:
-        window.want *= 2
-    window.base = offset
-    window.length = 0
-    window.first = offset
-    window.accesses = 0
-    window.reads += 1
-    while length < count:
-        got = pread(window.fd, window.own + length, window.want - length, <int64_t>(offset + length))
-        if got < 0:
-            if errno == EINTR:
-                continue
-            window.error = errno
-            return NULL
-        if got == 0:
-            return NULL
-        length += <uint64_t>got
-    window.length = length
-    return window.own
-
-
-cdef inline const uint8_t *reach(Window *window, uint64_t offset, size_t count) noexcept nogil:
-    window.accesses += 1
-    if offset >= window.base and offset + count <= window.base + window.length:
-        return window.data + (offset - window.base)
-    return refill(window, offset, count)
+    Column bones
+    Outline outlines[OUTLINES]
 
 
 cdef int report(
@@ -324,6 +257,61 @@ cdef int find_pattern(Walk *walk, size_t fresh, uint32_t *row) noexcept nogil:
     return 1
 
 
+cdef inline Outline *outline_of(Walk *walk, uint32_t extent) noexcept nogil:
+    return &walk.outlines[(extent >> 2 ^ extent >> 8) % OUTLINES]
+
+
+cdef bint looks_like(Walk *walk, const Outline *outline, const Datagram *datagram) noexcept nogil:
+    """Say whether a datagram has the same headers at the same places as one that was walked before.
+
+    Where the headers are is known here, so that the processor need not wait for one to find the next.
+    """
+    cdef const Bone *bones = <Bone *>outline.bones.data
+    cdef const uint8_t *p
+    cdef uint64_t differences = 0
+    cdef size_t i
+    if outline.extent != datagram.extent:
+        return False
+    if outline.span > SMALL_WINDOW and not window_holds(&walk.window, datagram.offset, outline.span):
+        return False
+    p = window_reach(&walk.window, datagram.offset, outline.span)
+    if p == NULL:
+        return False
+    walk.window.accesses += outline.bones.count
+    for i in range(outline.bones.count):
+        differences |= differ_u4x5(p + bones[i].offset, bones[i].xtc)
+    return differences == 0
+
+
+cdef int note_bone(Walk *walk, uint64_t offset, const uint8_t *p) noexcept nogil:
+    """Remember a header for the outline of this datagram."""
+    cdef Bone *bone
+    if walk.bones.count > MAX_BONES:
+        return 1
+    if not widen(&walk.bones, walk.bones.count + 1):
+        return 0
+    bone = <Bone *>walk.bones.data + walk.bones.count
+    bone.offset = <uint32_t>offset
+    memcpy(bone.xtc, p, XTC)
+    walk.bones.count += 1
+    return 1
+
+
+cdef void keep_outline(Walk *walk, const Datagram *datagram) noexcept nogil:
+    """Keep the headers of a datagram that was walked, in place of those of an earlier one."""
+    cdef Outline *outline = outline_of(walk, datagram.extent)
+    cdef Column bones = outline.bones
+    if walk.bones.count > MAX_BONES:
+        return
+    outline.extent = datagram.extent
+    outline.pattern = datagram.pattern
+    outline.bones = walk.bones
+    outline.span = HEADER
+    if walk.bones.count:
+        outline.span = (<Bone *>walk.bones.data)[walk.bones.count - 1].offset + XTC
+    walk.bones = bones
+
+
 cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagram) noexcept nogil:
     """List what the payload of one datagram holds; 0 when there is no memory, -1 when the file cannot be read.
 
@@ -339,6 +327,7 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
     cdef const Contribution *before
     cdef const Key *known_key
     cdef Key key
+    walk.bones.count = 0
     if walk.hashes.count:
         like = (<uint64_t *>walk.starts.data)[walk.last_pattern]
         like_count = (<uint64_t *>walk.starts.data)[walk.last_pattern + 1] - like
@@ -355,7 +344,7 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
         if rest < XTC:
             kind = LOOSE_BYTES
         else:
-            p = reach(&walk.window, at, XTC)
+            p = window_reach(&walk.window, at, XTC)
             if p == NULL:
                 return -1
             extent = load_u4(p + 16)
@@ -371,6 +360,8 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
                 return 0
             at = limit
             continue
+        if not note_bone(walk, at - datagram.offset, p):
+            return 0
         key.log = load_u4(p + 4)
         key.phy = load_u4(p + 8)
         key.type = load_u4(p + 12)
@@ -392,9 +383,11 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
         if (key.type & 0xFFFF) == ID_XTC:
             c.flags = IS_NOT_ENTERED
         elif (key.type & 0xFFFF) == ID_PROXY:
+            # What a proxy stands for is not in its header, so that this datagram is no model for others.
+            walk.bones.count = MAX_BONES + 1
             c.flags = IS_BAD_PROXY
             if extent >= XTC + PROXY_PAYLOAD:
-                p = reach(&walk.window, at, XTC + PROXY_PAYLOAD)
+                p = window_reach(&walk.window, at, XTC + PROXY_PAYLOAD)
                 if p == NULL:
                     return -1
                 stands_for = load_u4(p + 28) & 0xFFFF
@@ -425,23 +418,23 @@ cdef int look_inside(Walk *walk, uint64_t begin, uint64_t end, Datagram *datagra
         at += extent
     if walk.hashes.count and same == fresh and fresh == like_count:
         datagram.pattern = walk.last_pattern
-        return 1
-    if not find_pattern(walk, fresh, &datagram.pattern):
+    elif not find_pattern(walk, fresh, &datagram.pattern):
         return 0
-    walk.last_pattern = datagram.pattern
+    if not datagram.flags:
+        keep_outline(walk, datagram)
     return 1
 
 
 cdef Outcome unreadable(Walk *walk, uint64_t offset) noexcept nogil:
     """End at a place that cannot be read, though the size of the file says that it is there."""
-    report(walk, UNREADABLE, offset, <uint64_t>walk.window.error, walk.size)
-    return ENDED
+    return ENDED if report(walk, UNREADABLE, offset, <uint64_t>walk.window.error, walk.size) else NO_MEMORY
 
 
 cdef Outcome run(Walk *walk) noexcept nogil:
     """Walk until the end, a problem that ends the file, or the next pause."""
     cdef const uint8_t *p
     cdef Datagram *row
+    cdef const Outline *outline
     cdef uint64_t at, rest, reads = walk.window.reads
     cdef uint32_t extent, transition
     cdef int done
@@ -452,7 +445,7 @@ cdef Outcome run(Walk *walk) noexcept nogil:
         rest = walk.size - at
         if rest < HEADER:
             return ENDED if report(walk, TRUNCATED_HEADER, at, rest, HEADER) else NO_MEMORY
-        p = reach(&walk.window, at, HEADER)
+        p = window_reach(&walk.window, at, HEADER)
         if p == NULL:
             return unreadable(walk, at)
         extent = load_u4(p + 36)
@@ -487,11 +480,17 @@ cdef Outcome run(Walk *walk) noexcept nogil:
             if not report(walk, NOT_A_CONTAINER, walk.position, load_u4(p + 32), ID_XTC):
                 return NO_MEMORY
             at = rest
-        done = look_inside(walk, at, rest, row)
+        outline = outline_of(walk, extent)
+        if not row.flags and looks_like(walk, outline, row):
+            row.pattern = outline.pattern
+            done = 1
+        else:
+            done = look_inside(walk, at, rest, row)
         if done == 0:
             return NO_MEMORY
         if done < 0:
             return unreadable(walk, walk.position)
+        walk.last_pattern = row.pattern
         walk.datagrams.count += 1
         walk.position = rest
     return ENDED
@@ -511,11 +510,15 @@ cdef object taken(const Column *column, object dtype):
 
 cdef object walk_all(Walk *walk, dtypes):
     cdef Outcome outcome = PAUSED
+    cdef int i
     walk.datagrams.width = sizeof(Datagram)
     walk.contributions.width = sizeof(Contribution)
     walk.starts.width = walk.hashes.width = walk.key_hashes.width = walk.ends.width = sizeof(uint64_t)
     walk.keys.width = sizeof(Key)
     walk.troubles.width = sizeof(Trouble)
+    walk.bones.width = sizeof(Bone)
+    for i in range(OUTLINES):
+        walk.outlines[i].bones.width = sizeof(Bone)
     try:
         if not widen(&walk.starts, 1):
             raise MemoryError
@@ -546,6 +549,9 @@ cdef object walk_all(Walk *walk, dtypes):
         free(walk.key_hashes.data)
         free(walk.ends.data)
         free(walk.troubles.data)
+        free(walk.bones.data)
+        for i in range(OUTLINES):
+            free(walk.outlines[i].bones.data)
         free(walk.pattern_slots.slot)
         free(walk.key_slots.slot)
 

@@ -144,6 +144,28 @@ def test_every_flip_of_a_bit_in_a_header():
             same_until(table, place)
 
 
+def test_changed_datagrams_among_many_equal_ones(tmp_path):
+    """A datagram that looks like one before is not walked again; one that differs in one bit is not taken for it."""
+    chance = random.Random(4)
+    singles = []
+    for _ in range(1500):
+        number = chance.randrange(4)
+        one = bytearray(DATA[STARTS[number] : STARTS[number + 1]])
+        if chance.random() < 0.5:
+            entry = chance.choice(walk_tree(one))
+            place = entry.offset + chance.randrange(min(entry.extent, 36))
+            one[place] ^= 1 << chance.randrange(8)
+        singles.append(bytes(one))
+    path = tmp_path / "many.xtc"
+    path.write_bytes(b"".join(singles))
+    table = walk_file(path)
+    assert len(table.datagrams) == len(singles)
+    for number, one in enumerate(singles):
+        alone = walk_buffer(one)
+        assert contents(table, number) == contents(alone, 0)
+        assert table.datagrams["flags"][number] == alone.datagrams["flags"][0]
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_mutations(data):
