@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psanacli.run import Key, Run, open_run
+from psanacli.run import Event, Key, Run, open_run
 from psanacli.xtc import Record, Source
 
 SETS = [
@@ -137,6 +137,10 @@ def test_events(
         assert len(run.events) == recorded["nevents"]
         found = Comparison()
         config = recorded["config_at_start"]
+        epics = recorded["epics_at_start"]
+        # An alias of a variable that never comes has no name there, and is no alias for us.
+        known = {alias: variable for alias, variable in recorded["epics_aliases"].items() if variable}
+        found.equal("aliases of EPICS", run.epics.aliases, known)
         compare_config(run, -1, config, found)
         for event, entry in zip(run.events, recorded["events"], strict=True):
             where = f"event {entry['n']}"
@@ -161,6 +165,8 @@ def test_events(
                     del recorded_damage[key]
                     tally["test sets, explained: undamaged, and no object of the event there"] += 1
             found.equal(f"{where} damage", damage, recorded_damage)
+            epics |= entry.get("epics", {})
+            compare_epics(run, event, epics, found)
             config |= entry.get("config", {})
             if "config" in entry or event.index == 0:
                 compare_config(run, event.group, config, found)
@@ -179,6 +185,20 @@ def explain(mine: dict[str, Any], theirs: set[str], tally: Counter[str]) -> None
         if name.startswith("psana.SmlData."):
             theirs.remove(name)
             tally["test sets, explained: bookkeeping of small data is no object"] += 1
+
+
+def compare_epics(run: Run, event: Event, theirs: dict[str, Any], found: Comparison) -> None:
+    mine = run.epics.at(event)
+    found.equal("EPICS names", sorted(mine), sorted(theirs))
+    for name, entry in theirs.items():
+        value = mine[name]
+        shown = value.value.tolist() if isinstance(value.value, np.ndarray) else value.value
+        found.value(f"{name} value", shown, entry["v"])
+        stamp = 0.0 if value.time is None else value.time.astype(np.int64) / 1e9
+        found.equal(f"{name} stamp", bool(abs(stamp - entry["stamp"]) < 1e-6), True)
+        variable = run.epics[name]
+        row = int(np.searchsorted(variable.group, event.group, side="right")) - 1
+        found.equal(f"{name} alarm", [int(variable.statuses[row]), int(variable.severities[row])], entry.get("status", [0, 0]))
 
 
 def compare_config(run: Run, group: int, theirs: dict[str, Any], found: Comparison) -> None:
