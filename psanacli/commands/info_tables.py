@@ -55,7 +55,8 @@ def overview(summary: RunSummary) -> None:
     _cut(steps, summary.steps, "--steps", summary)
     _detectors_short(summary)
     if summary.codes:
-        click.echo("\nevent codes (in how many events)")
+        _gap()
+        click.echo("event codes (in how many events)")
         codes = [f"{code}: {count}" for code, count in summary.codes.items()]
         click.echo(
             click.wrap_text("  ".join(codes).replace(": ", ":\u00a0"), _width(), "  ", "  ").replace("\u00a0", " ")
@@ -99,7 +100,7 @@ def _streams(summary: RunSummary) -> None:
         )
         for stream in summary.streams
     ]
-    click.echo()
+    _gap()
     console.table(("stream", "kind", "chunks", "size", "datagrams", "in events"), rows, align="><>>>>")
 
 
@@ -117,7 +118,7 @@ def steps(summary: RunSummary, limit: int | None = None) -> None:
         first = () if limit is not None else (step.first,)
         lasts = console.duration_text(step.duration)
         rows.append((step.step, *first, step.events, _clock(step.start), lasts, *_values(step, columns)))
-    click.echo()
+    _gap()
     console.table(("step", *(() if limit is not None else ("first",)), "events", "start", "lasts", *columns), rows)
     if len(columns) < len(names):
         click.echo(f"... {len(names) - len(columns)} more values of each step, see --steps")
@@ -136,7 +137,7 @@ def _detectors_short(summary: RunSummary) -> None:
             head = (detector.name, detector.alias) if number == 0 else ("", "")
             rows.append((*head, *_type_cells(kind, summary.events)))
     if rows:
-        click.echo()
+        _gap()
         # A column that is empty in most runs is shown in the others only.
         columns = ["detector", "alias", "type", "array", "events"] + ["damaged"] * any(row[5] for row in rows)
         console.table(columns, [row[: len(columns)] for row in rows], align="<<<<>>"[: len(columns)])
@@ -145,7 +146,7 @@ def _detectors_short(summary: RunSummary) -> None:
 def detectors(summary: RunSummary) -> None:
     """Print every source with all its objects, configuration included."""
     rows = [row for detector in summary.detectors for row in _detector_rows(detector, summary.events)]
-    click.echo()
+    _gap()
     head = ("detector", "alias", "type", "array", "events", "damaged", "size", "damage")
     console.table(head, rows, align="<<<<>>><")
 
@@ -175,7 +176,7 @@ def epics(summary: RunSummary, limit: int | None = None) -> None:
         (variable.name, variable.alias, _value(variable), variable.units, _alarm(variable), variable.updates)
         for variable in chosen
     ]
-    click.echo()
+    _gap()
     console.table(("EPICS variable", "alias", "at the end", "units", "alarm", "updates"), rows, align="<<<<<>")
 
 
@@ -203,7 +204,8 @@ def _irregular(summary: RunSummary) -> None:
     if not any(stream.kind == "control" for stream in summary.streams):
         rows = [row for row in rows if row[1] != IRREGULAR["unmatched_daq"]]
     if rows:
-        click.echo("\nirregular")
+        _gap()
+        click.echo("irregular")
         console.table(("", ""), rows, align="><")
     if summary.damage:
         kinds = "  ".join(f"{name} {count}" for name, count in summary.damage.items())
@@ -227,7 +229,7 @@ def events(run: Run, chosen: slice) -> None:
         )
         for row in event_values(run, chosen)
     )
-    click.echo()
+    _gap()
     console.table(("event", "time (UTC)", "fiducials", "step", "codes", "flags"), rows, align="><>><<")
 
 
@@ -244,6 +246,12 @@ def missing(presence: Presence) -> None:
         click.echo(f"{label:<{left}} {''.join(cells)} {share:>7}{f'  {count} damaged' if count else ''}")
     click.echo(f"{'':<{left}} {bins.scale()}")
     click.echo(f"{bins.LEGEND}{'; red: damaged' if colour else ''}")
+
+
+def _gap() -> None:
+    """Print an empty line, where tables do not have one above and below."""
+    if not console.is_terminal():
+        click.echo()
 
 
 def _time(time: np.datetime64 | None) -> str:

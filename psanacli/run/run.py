@@ -130,7 +130,10 @@ class Run:
     @cached_property
     def _clock(self) -> NDArray[np.datetime64]:
         delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
-        heads = self.table.datagrams[self.table.members[self.table.groups["first"][delivered]]]
+        rows = self.table.members[self.table.groups["first"][delivered]]
+        # Control streams have clocks of their own, off by seconds; a group begins with its lowest stream.
+        daq = self.table.stream_of_row[rows] < self.rules.first_control_stream
+        heads = self.table.datagrams[rows[daq] if daq.any() else rows]
         return (heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]).astype("datetime64[ns]")
 
     @property
