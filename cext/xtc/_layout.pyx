@@ -5,7 +5,7 @@ A program is a list of 64-bit numbers made by ``psanacli.xtc.layout``.  A *block
 
     head, align, number of steps, then the steps; a step is a stored field:
     kind (0 items of fixed size, 1 objects of another block, 2 as many items as fit), item size or block, number of
-    dimensions, then for each dimension its length in words and its expression (operations as in ``expressions.OPERATIONS``)
+    dimensions, then for each dimension its length in words and its expression (operations as in ``dimensions.OPERATIONS``)
 
 ``head`` is the offset at which the steps begin.  Every place is compared with the limit of the object before it is used.
 """

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from psanacli.errors import DataError, UsageError
 from psanacli.xtc._layout import Program
 from psanacli.xtc.catalogue import Field, XtcType, named
-from psanacli.xtc.expressions import Scope, Tree, parse, postfix
+from psanacli.xtc.dimensions import Scope, Tree, postfix
+from psanacli.xtc.expressions import parse
 from psanacli.xtc.headers import Buffer
 from psanacli.xtc.record import Record, Records, head_struct, record_class
 
