@@ -9,6 +9,29 @@ if sys.byteorder != "little":
     raise ImportError("psanacli needs a machine with little-endian byte order, as the data are")
 
 
+cdef extern from *:
+    """
+    #include <malloc.h>
+
+    static void keep_freed(void) {
+    #if defined(__GLIBC__)
+        mallopt(M_MMAP_THRESHOLD, 1 << 30);
+        mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    #endif
+    }
+    """
+    void keep_freed() nogil
+
+
+def keep_freed_memory():
+    """Let this process keep memory that it frees.
+
+    Blocks come and go by the dozen megabytes; given back to the system each time, their pages would be cleared anew, which
+    costs as much as copying them.
+    """
+    keep_freed()
+
+
 def shuffle(const uint8_t[::1] data, Py_ssize_t item, uint8_t[::1] out):
     """Write the bytes of `data` to `out` in the order of HDF5's shuffle filter: first bytes of all items first.
 

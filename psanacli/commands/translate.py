@@ -130,7 +130,7 @@ def command(
                 if dry_run:
                     _show_plan(out, plan, as_json)
                     continue
-                with console.progress(out.name, len(plan.events)) as progress:
+                with console.progress(out.name, plan.count) as progress:
                     summary = translate(
                         run, plan, out, team, overwrite=overwrite, resume=resume, advance=progress.advance
                     )
@@ -150,7 +150,7 @@ def _show_plan(path: Path, plan: Plan, as_json: bool) -> None:
         (group, datasets, rows, "x".join(map(str, shape)), console.bytes_text(size))
         for group, datasets, rows, shape, size in plan.overview()
     ]
-    title = f"{path}: {len(plan.events)} events, {len(plan.datasets)} datasets, {console.bytes_text(plan.bytes)} uncompressed"
+    title = f"{path}: {plan.count} events, {len(plan.datasets)} datasets, {console.bytes_text(plan.bytes)} uncompressed"
     console.table(("group", "datasets", "rows", "largest", "bytes"), rows, title=title, align="<>><>")
     for note in plan.notes:
         console.note(note)

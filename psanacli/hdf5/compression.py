@@ -8,6 +8,7 @@ HDF5, when the chunk is written.
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ except ImportError:
 
 NAMES = ("none", "gzip", "bitshuffle-lz4", "zstd")
 _MEANT = "none, gzip, gzip:1 to gzip:9, bitshuffle-lz4, zstd, zstd:1 to zstd:19"
+_ZLIB_HEAD = b"\x78\x01"
+_STORED = 0xFFFF
+_LARGE = 1 << 18
+_SAMPLE = 1 << 15
+_WORTH = 0.96
 _BITSHUFFLE = 32008
 _ZSTD = 32015
 _LIMITS = {"gzip": (1, 9), "zstd": (1, 19)}
@@ -115,4 +121,29 @@ class Compression:
             return data
         shuffled = np.empty_like(data)
         _filters.shuffle(data, item, shuffled)
+        plane = len(data) // item
+        if self.level == 1 and item > 1 and plane >= _LARGE:
+            return _deflate_planes(shuffled, plane)
         return (_fast if self.level == 1 else zlib).compress(shuffled, self.level)
+
+
+def _deflate_planes(data: NDArray[np.uint8], plane: int) -> bytes:
+    """Return a zlib stream in which those byte planes that are mere noise are stored as they are.
+
+    After shuffling, an image consists of its low bytes, then its high bytes. The low ones often cannot be compressed, and
+    trying takes as long as what is worth it. A sample of each plane tells.
+    """
+    parts: list[Any] = [_ZLIB_HEAD]
+    for start in range(0, len(data), plane):
+        part = data[start : start + plane]
+        middle = len(part) // 2
+        sample = part[middle : middle + _SAMPLE]
+        if len(_fast.compress(sample, 1)) < _WORTH * len(sample):
+            stream = _fast.compressobj(1, zlib.DEFLATED, -15)
+            parts += [stream.compress(part), stream.flush(zlib.Z_SYNC_FLUSH)]
+        else:
+            for at in range(0, len(part), _STORED):
+                piece = part[at : at + _STORED]
+                parts += [struct.pack("<BHH", 0, len(piece), 0xFFFF - len(piece)), piece]
+    parts += [b"\x01\x00\x00\xff\xff", struct.pack(">I", _fast.adler32(data))]
+    return b"".join(parts)

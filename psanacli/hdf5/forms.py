@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from h5py import h5t
@@ -67,7 +67,7 @@ class Form:
     shape: tuple[int, ...] = ()
     members: tuple[tuple[Member, Form], ...] = ()
 
-    @property
+    @cached_property
     def pointers(self) -> bool:
         """Whether the memory image refers to other memory."""
         if self.kind in ("string", "sequence"):

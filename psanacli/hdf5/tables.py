@@ -18,9 +18,9 @@ from psanacli.xtc import Record
 Ints = NDArray[np.int64]
 Attributes = Iterable[tuple[str, Any]]
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 24 << 20
 """Payloads in a block, about: small enough for a few blocks in memory, large enough that Python does not show."""
-CHUNK_BYTES = 128 << 10
+CHUNK_BYTES = 256 << 10
 """Chunks of small rows have about this size; a row of half of it or more is a chunk of its own."""
 STAMP_ROWS = 4096
 """Most rows in a chunk of ``time``, ``_damage`` and ``_mask``."""
@@ -137,7 +137,9 @@ class Plan:
     external : list of (str, str, str)
         External links: path, file, path in it.
     events : ndarray of EVENT
-        The events that are translated, in order; ``event`` in tables counts in it.
+        The events that are translated, in order, then the Configure transition; ``event`` in tables counts in it.
+    count : int
+        Number of events, Configure excepted.
     blocks : list of Block
     notes : list of str
         What the user should know.
@@ -148,6 +150,7 @@ class Plan:
     attributes: dict[str, Any]
     compression: Compression
     events: NDArray[Any]
+    count: int
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -179,7 +182,7 @@ class Plan:
     def asdict(self) -> dict[str, Any]:
         """Return what would come out as plain values."""
         return {
-            "events": len(self.events),
+            "events": self.count,
             "blocks": len(self.blocks),
             "bytes": self.bytes,
             "compression": str(self.compression),

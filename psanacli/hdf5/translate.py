@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from psanacli.hdf5 import names
+from psanacli.hdf5 import _filters, names
 from psanacli.hdf5.build import build
 from psanacli.hdf5.fill import Placer, Worker
 from psanacli.hdf5.options import TranslateOptions
@@ -181,6 +181,7 @@ def translate(
         The file cannot be written.
     """
     begun = time.monotonic()
+    _filters.keep_freed_memory()
     worker = Worker(made, run)
     if not team.is_root:
         run_ordered((), worker, lambda block, filled: None, team)
@@ -199,7 +200,7 @@ def translate(
         output.finish()
     return Summary(
         path,
-        len(made.events),
+        made.count,
         path.stat().st_size,
         time.monotonic() - begun,
         made.damage,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Column:
         """Name of the dataset."""
         return self.layout.name
 
-    @property
+    @cached_property
     def base(self) -> Form:
         """Form of one element, without the dimensions of the object's array."""
         return base_of(self.layout)
@@ -52,12 +53,13 @@ class Column:
         """Whether the object has no element for it."""
         return 0 in self.shape
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """The element type in the event form: an array type if the object has an array."""
         return array_of(self.base, self.shape)
 
 
+@cache
 def base_of(layout: DatasetLayout) -> Form:
     """Return the form of an element of a dataset."""
     return compound(layout.members, layout.packed, layout.tail) if layout.members else form_of(layout.form)
