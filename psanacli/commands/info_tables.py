@@ -221,7 +221,7 @@ def events(run: Run, chosen: slice) -> None:
     rows = (
         (
             row["event"],
-            _time(row["time"]),
+            row["time"][:23].replace("T", " "),
             row["fiducials"],
             row["step"],
             " ".join(map(str, row["codes"])),

@@ -399,22 +399,27 @@ def presence(run: Run) -> Presence:
 
 
 def event_values(run: Run, chosen: slice) -> Iterator[dict[str, Any]]:
-    """Give the events as plain values: number, time, stamp, step, codes and flags."""
+    """Give the events as plain values: number, time (ISO 8601), stamp, step, codes and flags."""
+    events = run.events[chosen]
+    table = events.table
     first, stop, step = chosen.indices(len(run.events))
-    table, times = run.table.events, run.events.times
-    for index in range(first, stop, step):
-        row = table[index]
+    columns = [table[name].tolist() for name in ("seconds", "nanoseconds", "fiducials", "vector", "step", "flags")]
+    times = np.datetime_as_string(events.times).tolist()
+    starts, codes = run.codes.starts.tolist(), run.codes.values.tolist()
+    names = {flags: flag_names(flags) for flags in set(columns[-1])}
+    for index, time, *numbers, flags in zip(range(first, stop, step), times, *columns, strict=True):
+        seconds, nanoseconds, fiducials, vector, of_step = numbers
         yield {
             "run": run.number,
             "event": index,
-            "time": times[index],
-            "seconds": int(row["seconds"]),
-            "nanoseconds": int(row["nanoseconds"]),
-            "fiducials": int(row["fiducials"]),
-            "vector": int(row["vector"]),
-            "step": int(row["step"]),
-            "codes": run.codes.of(index).tolist(),
-            "flags": flag_names(int(row["flags"])),
+            "time": time,
+            "seconds": seconds,
+            "nanoseconds": nanoseconds,
+            "fiducials": fiducials,
+            "vector": vector,
+            "step": of_step,
+            "codes": codes[starts[index] : starts[index + 1]],
+            "flags": names[flags],
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from psanacli.errors import NotFoundError, PsanaError, UsageError
-from psanacli.run import RunFiles, explain, parse_datasource, resolve
+from psanacli.run import RunFiles, explain, open_runs, parse_datasource, resolve
 
 Found = list[tuple[int, list[int]]]
 SIMPLE: Found = [(1, [0, 1])]
@@ -132,6 +132,44 @@ def test_every_recorded_data_source(
         if not same:
             wrong.append(f"{number} {case['strings']}: wanted {wanted}, got {runs!r}")
     assert not wrong, "\n".join(wrong)
+
+
+RULES = {"psana.events": "max_events", "events": "max_events", "psana.skip-events": "skip_events"}
+
+
+def test_the_events_of_every_recorded_data_source(
+    cases: list[dict[str, Any]],
+    environment: dict[str, str],
+    shared: Path,
+    tally: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Number of events and steps, and the first event, wherever both the original and we read the same files."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PSANA_ROOT", raising=False)
+    compared = 0
+    for case in cases:
+        wanted = expected(case)
+        options = case.get("options", {})
+        if not isinstance(wanted, list) or "runs" not in case or any("mergeMode" in name for name in options):
+            continue
+        if len(wanted) != len(case["runs"]):
+            continue  # a deviation: more runs, or a file that is named twice
+        # In index mode the original takes no limits, and multiplies steps when a data source is named twice.
+        index = any(":idx" in text for text in case["strings"])
+        rules = {} if index else {RULES[name]: int(value) for name, value in options.items() if name in RULES}
+        strings = [text.replace("DATA", str(shared / "lcls1")) for text in case["strings"]]
+        for run, recorded in zip(open_runs(strings, **rules), case["runs"], strict=True):
+            first = run.events[0].id
+            assert len(run.events) == recorded["events"], case
+            assert [first.seconds, first.nanoseconds, first.fiducials] == recorded["first"], case
+            if not (index and len(strings) > 1):
+                assert len(run.steps) == recorded["steps"], case
+            assert run.experiment.name == case["experiment"] or "psana.experiment" in options, case
+            compared += 1
+            tally["runs of the data sources of the original"] += 1
+    assert compared > 40
 
 
 def test_no_deviation_is_idle(cases: list[dict[str, Any]]) -> None:
