@@ -42,7 +42,7 @@ class _Entry(NamedTuple):
 
 #: The verbs in the order of the work.
 VERBS = {
-    "demo": _Entry("Make a sample experiment, and show what can be done with it.", parallel=True),
+    "demo": _Entry("Make a sample experiment, and show what can be done with it."),
     "info": _Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
     "dump": _Entry("Print every datagram of XTC files and everything in it."),
     "translate": _Entry("Translate runs to HDF5 files.", parallel=True),
@@ -135,13 +135,13 @@ def run(args: Sequence[str]) -> int:
                 psana.invoke(context)
             if sys.stdout is not None:
                 sys.stdout.flush()
-            return 0
+            return parallel.end_well(0)
         except click.exceptions.Exit as end:
-            return end.exit_code
+            return parallel.end_well(end.exit_code)
         except click.ClickException as error:  # every rank sees the same words
             if not rank:
                 error.show()
-            return 2
+            return parallel.end_well(2)
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else EXIT_BUG
         except BaseException as error:  # the one place where all others are answered

@@ -17,12 +17,13 @@ which travel without a copy; `bytes` are copied.
 
 **Failure.** The first exception of any worker is raised by `run_ordered` in the main thread (of rank 0), and no more
 jobs begin. Under MPI all other ranks have to be ended then, or they would wait for ever: the command line does so
-through `end_all`, and in other programs `sys.excepthook` does. So whoever fails, the job ends with one message.
+through `end_all` (and through `end_well` when nothing failed), and in other programs `sys.excepthook` does. So whoever
+fails, the job ends with one message.
 """
 
-from psanacli.parallel.job import end_all, join
+from psanacli.parallel.job import end_all, end_well, join
 from psanacli.parallel.launcher import Launched, launched
 from psanacli.parallel.order import run_ordered
 from psanacli.parallel.team import Team, one_voice
 
-__all__ = ["Launched", "Team", "end_all", "join", "launched", "one_voice", "run_ordered"]
+__all__ = ["Launched", "Team", "end_all", "end_well", "join", "launched", "one_voice", "run_ordered"]

@@ -11,6 +11,7 @@ and is deaf to Ctrl-C.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -137,6 +138,30 @@ def join() -> Job | None:
     return _joined
 
 
+def end_well(code: int) -> int:
+    """End together with all other ranks, after each has done its part.
+
+    Parameters
+    ----------
+    code : int
+        What this rank would end with.
+
+    Returns
+    -------
+    int
+        The exit code of all: that of rank 0.
+    """
+    job = _joined
+    if job is None:
+        return code
+    if job.rank == 0:
+        _stop_others(job, code, math.inf)
+        return code
+    while (told := _await_stop(job)) is None:
+        pass  # rank 0 is still at work, as with the last bytes of a file
+    return told
+
+
 def end_all(error: BaseException, answer: Callable[[], int]) -> int:
     """Answer an error that nobody caught, and end all ranks.
 
@@ -164,7 +189,7 @@ def end_all(error: BaseException, answer: Callable[[], int]) -> int:
         code = answer()
     else:
         code = answer()
-        if _stop_others(job, code):
+        if _stop_others(job, code, GRACE):
             return code
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -185,11 +210,11 @@ def _await_stop(job: Job) -> int | None:
     return None
 
 
-def _stop_others(job: Job, code: int) -> bool:
+def _stop_others(job: Job, code: int, seconds: float) -> bool:
     """Tell the workers to stop; return whether all of them said their farewell in time."""
     for rank in range(1, job.size):
         job.post([job.comm.isend(code, rank, Tag.STOP)], None)
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + seconds
     missing = job.size - 1
     while missing and time.monotonic() < until:
         farewells = _drain(job.comm)

@@ -71,6 +71,10 @@ def command(scenario: str, threads: int) -> None:
 
     for _ in range(2):  # a second round begins while workers may still end the first
         run_ordered(plan if team.is_root else (), work, place, team)
+    if scenario == "root ends with an error" and team.is_root:
+        raise DataError("some data are damaged")
+    if scenario == "root ends with a code" and team.is_root:
+        click.get_current_context().exit(4)
     click.echo(f"{len(sums)} {sums}")
 
 

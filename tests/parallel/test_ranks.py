@@ -74,6 +74,12 @@ def test_a_failure_ends_all_with_one_message_and_its_code(ranks, scenario, code,
     assert errors.count("psana: error:") == 1
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+def test_rank_0_may_end_with_an_error_when_all_is_done(ranks):
+    assert run(ranks, "root ends with an error") == (4, "", "psana: error: some data are damaged\n")
+    assert run(ranks, "root ends with a code") == (4, "", "")
+
+
 def test_a_bug_in_a_worker_shows_where():
     _, _, errors = run(3, "worker has a bug")
     assert "in rank " in errors
