@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -113,12 +115,15 @@ def write_sample(
     scale = Scale(count, step_of, steps, bool(chosen), fiducials)
     instruments = [CHOICES[name](scale) for name in _names(chosen)]
     root = Path(root)
-    directory = root / INSTRUMENT / EXPERIMENT / "xtc"
+    home = root / INSTRUMENT / EXPERIMENT
     sources = {name: node(f"172.21.38.{10 + number}", 5000 + number) for number, name in enumerate(_names(chosen))}
     nodes = list(sources.values())
-    with RunWriter(
-        directory, EXPERIMENT, RUN, streams=streams, start=1_790_000_000, rate=RATE, first_fiducial=FIRST_FIDUCIAL
-    ) as run:
+    with (
+        _whole(home) as directory,
+        RunWriter(
+            directory, EXPERIMENT, RUN, streams=streams, start=1_790_000_000, rate=RATE, first_fiducial=FIRST_FIDUCIAL
+        ) as run,
+    ):
         run.configure(_configuration(instruments, nodes))
         for step in range(steps):
             numbers = np.flatnonzero(step_of == step)
@@ -128,11 +133,28 @@ def write_sample(
                 if number % 256 == 0:
                     progress(number)
     progress(count)
+    paths = [home / "xtc" / path.name for path in run.paths]
+    size = sum(path.stat().st_size for path in paths)
+    return Sample(root, f"exp={EXPERIMENT}:run={RUN}", paths, size, count, steps)
+
+
+@contextmanager
+def _whole(home: Path) -> Iterator[Path]:
+    """Give a directory to write to; what is in it takes the place of an older sample when all went well."""
     try:
-        size = sum(path.stat().st_size for path in run.paths)
+        home.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".writing-", dir=home) as directory:
+            yield Path(directory)
+            final = home / "xtc"
+            final.mkdir(exist_ok=True)
+            for old in final.glob(f"{EXPERIMENT}-r{RUN:04d}-s*-c*.xtc"):
+                old.unlink()
+            for path in sorted(Path(directory).iterdir()):
+                path.rename(final / path.name)
     except OSError as error:
-        raise OutputError(f"{directory}: {error.strerror}") from error
-    return Sample(root, f"exp={EXPERIMENT}:run={RUN}", run.paths, size, count, steps)
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{home}: cannot be written: {error.strerror}") from error
 
 
 def _names(chosen: Sequence[str]) -> list[str]:
