@@ -6,7 +6,7 @@ same instant; a recording of that reader is thus met datagram by datagram.
 
 import numpy as np
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove
 
@@ -38,6 +38,13 @@ DEF ACT_TRIMMED = 8
 DEF ACT_EPICS_ONLY = 9
 DEF ACT_SKIPPED = 10
 DEF ACT_LIMIT = 11
+
+# Bits of psanacli.run.tables.EventFlag.
+DEF HAS_DAQ = 1
+DEF HAS_CONTROL = 2
+DEF IS_TRIMMED = 4
+DEF IS_DAMAGED = 8
+DEF IS_SPLIT = 16
 
 
 cdef struct Datagram:
@@ -72,6 +79,32 @@ GROUP = np.dtype(
         "formats": ["<i8", "<i8", "<u4", "<u4", "u1", "u1"],
         "offsets": [0, 8, 16, 20, 24, 25],
         "itemsize": sizeof(Group),
+    }
+)
+
+
+cdef struct Event:
+    int64_t group
+    int32_t step
+    uint32_t run
+    uint32_t seconds
+    uint32_t nanoseconds
+    uint32_t ticks
+    uint32_t fiducials
+    uint16_t vector
+    uint8_t control
+    uint8_t flags
+    uint32_t reserved
+
+
+EVENT = np.dtype(
+    {
+        "names": [
+            "group", "step", "run", "seconds", "nanoseconds", "ticks", "fiducials", "vector", "control", "flags"
+        ],
+        "formats": ["<i8", "<i4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u2", "u1", "u1"],
+        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 34, 35],
+        "itemsize": sizeof(Event),
     }
 )
 
@@ -305,6 +338,8 @@ cdef int64_t merge(
             group += 1
             groups[group].first = member
             groups[group].count = 0
+            groups[group].reserved = 0
+            groups[group].more = 0
             first = datagram
             first_control = streams[s].control
         # Members of a group stand in the order of the streams; those of one stream in the order of arrival.
@@ -426,6 +461,54 @@ cdef void act(
             run = 0
 
 
+cdef int64_t list_events(
+    const Datagram *table,
+    const int64_t *members,
+    const uint32_t *numbers,
+    const Group *groups,
+    int64_t count,
+    uint32_t first_control,
+    uint32_t run_number,
+    Event *events,
+) noexcept nogil:
+    """Fill the event table, steps excepted; return the number of events."""
+    cdef int64_t g, m, found = 0
+    cdef const Datagram *datagram
+    cdef Event *event
+    cdef uint8_t flags
+    for g in range(count):
+        if groups[g].action != ACT_EVENT:
+            continue
+        datagram = table + members[groups[g].first]
+        event = events + found
+        found += 1
+        event.group = g
+        event.step = 0
+        event.run = groups[g].run if groups[g].run > 0 else run_number
+        event.seconds = datagram.seconds
+        event.nanoseconds = datagram.nanoseconds
+        event.ticks = datagram.stamp_low & 0xFFFFFF
+        event.control = <uint8_t>(datagram.stamp_low >> 24)
+        event.fiducials = datagram.stamp_high & 0x1FFFF
+        event.vector = <uint16_t>(datagram.stamp_high >> 17)
+        event.reserved = 0
+        flags = 0
+        for m in range(groups[g].first, groups[g].first + groups[g].count):
+            datagram = table + members[m]
+            if datagram.damage:
+                flags |= IS_DAMAGED
+            if numbers[m] >= first_control:
+                flags |= HAS_CONTROL
+                continue
+            flags |= HAS_DAQ
+            if datagram.env >> 31:
+                flags |= IS_TRIMMED
+            if datagram.damage & SPLIT:
+                flags |= IS_SPLIT
+        event.flags = flags
+    return found
+
+
 def build(
     datagrams not None,
     const int64_t[::1] starts not None,
@@ -439,8 +522,9 @@ def build(
     bint skip_epics,
     int64_t skip,
     int64_t limit,
+    uint32_t run_number,
 ):
-    """Build the groups of a run from its datagram table.
+    """Build the groups and events of a run from its datagram table.
 
     See `psanacli.run.tables.build_groups`, which checks the arguments.
     """
@@ -457,19 +541,22 @@ def build(
     if total and int(datagrams["pattern"].max()) >= only_epics.shape[0]:
         raise ValueError("a pattern is out of range")
     members_array = np.empty(max(total, 1), np.int64)
-    groups_array = np.zeros(max(total, 1), GROUP)
+    groups_array = np.empty(max(total, 1), GROUP)
+    events_array = np.empty(max(total, 1), EVENT)
     cdef int64_t[::1] members = members_array
     cdef const uint8_t[::1] table_bytes = datagrams.view(np.uint8).reshape(-1)
     cdef uint8_t[::1] group_bytes = groups_array.view(np.uint8).reshape(-1)
     cdef const Datagram *table = <const Datagram *>&table_bytes[0] if total else NULL
     cdef Group *groups = <Group *>&group_bytes[0]
+    cdef uint8_t[::1] event_bytes = events_array.view(np.uint8).reshape(-1)
+    cdef Event *events = <Event *>&event_bytes[0]
     cdef Counts counts
     cdef Stream *streams = <Stream *>malloc((streams_count + 1) * sizeof(Stream))
     cdef int *heap = <int *>malloc((streams_count + 1) * sizeof(int))
     cdef int64_t *rows = <int64_t *>malloc((total + 1) * sizeof(int64_t))
     cdef uint32_t *blocks = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
     cdef uint32_t *member_numbers = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
-    cdef int64_t group_count = 0, member_count = 0
+    cdef int64_t group_count = 0, member_count = 0, event_count = 0
     try:
         if streams == NULL or heap == NULL or rows == NULL or blocks == NULL or member_numbers == NULL:
             raise MemoryError
@@ -504,6 +591,9 @@ def build(
                 limit,
                 &counts,
             )
+            event_count = list_events(
+                table, &members[0], member_numbers, groups, group_count, first_control_content, run_number, events
+            )
     finally:
         free(streams)
         free(heap)
@@ -520,4 +610,4 @@ def build(
         "unmatched_daq": counts.unmatched_daq,
         "repeated_transitions": counts.repeated_transitions,
     }
-    return members_array[:member_count].copy(), groups_array[:group_count].copy(), tally
+    return members_array[:member_count], groups_array[:group_count], events_array[:event_count], tally

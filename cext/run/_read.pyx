@@ -15,7 +15,7 @@ cdef extern from "unistd.h" nogil:
 
 DEF WINDOW = 262144
 # Copying this many bytes that nobody wants costs about as much as a call of the system.
-DEF GAP = 1024
+DEF GAP = 4096
 DEF LARGE = 65536
 # Number of reads after which the interpreter is asked whether the user wants to stop.
 DEF PAUSE = 512

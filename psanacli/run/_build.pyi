@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUP: np.dtype[Any]
+EVENT: np.dtype[Any]
 
 def build(
     datagrams: NDArray[Any],
@@ -18,4 +19,5 @@ def build(
     skip_epics: bool,
     skip: int,
     limit: int,
-) -> tuple[NDArray[np.int64], NDArray[Any], dict[str, int]]: ...
+    run_number: int,
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any], dict[str, int]]: ...

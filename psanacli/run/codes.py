@@ -61,4 +61,6 @@ class EventCodes:
 
     def __repr__(self) -> str:
         counts = self.counts()
-        return f"<EventCodes of {len(self)} events: {', '.join(f'{code} in {count}' for code, count in counts.items())}>"
+        return (
+            f"<EventCodes of {len(self)} events: {', '.join(f'{code} in {count}' for code, count in counts.items())}>"
+        )

@@ -33,7 +33,8 @@ class _Direct(NamedTuple):
 def spelled(xtc_type: XtcType, path: str) -> str | None:
     """Return the path of a field as the catalogue spells it, None when the type has no such field.
 
-    Case and ``-`` for ``_`` do not matter; parts are joined by dots, ``data(2)`` is one index of an accessor that has one.
+    Case and ``-`` for ``_`` do not matter; parts are joined by dots, ``data(2)`` is one value of an
+    accessor that has an index.
     """
     head, _, rest = path.partition(".")
     bare, bracket, index = head.partition("(")
@@ -181,6 +182,13 @@ def _empty(count: int, values: Array, max_bytes: int, path: str) -> Array:
 def _direct(layout: Layout, path: str) -> _Direct | None:
     """Return where a stored number, or array of fixed shape, is in each payload; None for all else."""
     spot = layout.spots.get(path)
-    if spot is None or spot.offset is None or spot.shape is None or spot.dtype is None or spot.item is not None or spot.text:
+    if (
+        spot is None
+        or spot.offset is None
+        or spot.shape is None
+        or spot.dtype is None
+        or spot.item is not None
+        or spot.text
+    ):
         return None
     return _Direct(spot.offset, spot.shape, spot.dtype) if spot.dtype.itemsize else None

@@ -1,7 +1,8 @@
 """The configuration of a run as a timeline: which configuration objects were in force at any moment.
 
-Configuration objects come in Configure and BeginCalibCycle (of each control stream, then of the first DAQ stream, as all DAQ
-streams repeat the same ones), and in a few events.  A later object replaces an earlier one of the same type and source.
+Configuration objects come in Configure and BeginCalibCycle (of each control stream, then of the first DAQ stream, as
+all DAQ streams repeat the same ones), and in a few events.  A later object replaces an earlier one of the same type and
+source.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from psanacli.errors import DataError, NotFoundError, UsageError, did_you_mean, 
 from psanacli.run.names import DetectorNames, ambiguous
 from psanacli.run.objects import History, Ints, Key, is_config
 from psanacli.run.tables import Action
-from psanacli.xtc import XTC, ContributionFlag, Record, Source
+from psanacli.xtc import ContributionFlag, Record, Source
 
 if TYPE_CHECKING:
     from psanacli.run.events import Event
@@ -49,12 +50,12 @@ class ConfigTimeline:
             product = products[0][1]
             contributions = np.sort(np.concatenate([contents.of_key(number) for number, _ in products]))
             index, row = contents.occurrences(contributions, table.datagrams["pattern"][rows])
-            entered = contents.contributions["flags"][row] & ContributionFlag.NOT_ENTERED == 0
-            filled = contents.contributions["extent"][row] > XTC.itemsize
+            entered = contents.flags[row] & ContributionFlag.NOT_ENTERED == 0
             start, size, fits = table.place(rows[index], row, product)
-            kept = entered & filled & fits & (storing[index] | contents.storable[row])
+            kept = entered & fits & (contents.size[row] > 0) & (storing[index] | contents.storable[row])
             groups = table.group_of_member[members[index]]
-            # The first Configure is also read like an event, after that: what its damage allows counts, in the order of streams.
+            # The first Configure is also read like an event, after that: what its damage allows counts, in the order of
+            # the streams.
             again = (table.groups["action"][groups] == Action.BEGIN_JOB) & contents.storable[row]
             ranks = np.lexsort((row, np.where(again, members[index], order[index]), again, groups))
             ranks = ranks[kept[ranks]]
@@ -68,7 +69,7 @@ class ConfigTimeline:
                 rows[index],
                 start[ranks],
                 size[ranks],
-                contents.contributions["flags"][row],
+                contents.flags[row],
                 np.full(len(ranks), -1, np.int64),
                 product,
                 group,
@@ -89,6 +90,7 @@ class ConfigTimeline:
         names : tuple of str
             Types, in the order in which they are looked for.
         source : Source
+            Whose they are.
         positions : ndarray of int64
             Places in the order of all contributions.
         """
@@ -122,8 +124,10 @@ class ConfigTimeline:
 
 
 def _storing_members(table: RunTable) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]], Ints]:
-    """Return the members whose objects may be configuration, whether their group stores them whatever their damage, and their
-    rank in the order in which they are stored."""
+    """Return the members whose objects may be configuration.
+
+    Also whether their group stores them whatever their damage, and their rank in the order in which they are stored.
+    """
     action = table.groups["action"][table.group_of_member]
     storing = np.isin(action, STORING)
     within = np.arange(len(table.members)) - table.groups["first"][table.group_of_member]

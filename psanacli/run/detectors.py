@@ -22,7 +22,7 @@ _SMALLEST_ARRAY = 2
 
 
 def main_array(record: Record) -> tuple[str, NDArray[Any]] | None:
-    """Return name and value of the largest array of numbers in a record, nested objects included; None if there is none.
+    """Return name and value of the largest array of numbers in a record, nested objects included, or None.
 
     ``quads.data`` is the array ``data`` of all the objects ``quads``.
     """
@@ -101,7 +101,7 @@ class Detector:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """dtype of what `raw` gives; None when it has no arrays."""
+        """Dtype of what `raw` gives; None when it has no arrays."""
         return self._first_raw.dtype if self._first_raw is not None else None
 
     @property
@@ -115,7 +115,7 @@ class Detector:
     def raw(self, event: Event) -> NDArray[Any] | None:
         """Return its largest array as it was stored, None when the event has none.
 
-        Pieces of a segmented detector are stacked along the first axis (CSPAD: quadrants in the order of their numbers).
+        Pieces of a segmented detector are stacked along the first axis (CSPAD: quadrants by number).
 
         Raises
         ------
@@ -155,7 +155,9 @@ class Detector:
     def __repr__(self) -> str:
         alias = f" ({self.alias})" if self.alias else ""
         what = f", {self.array} {self.shape} {self.dtype}" if self.array else ""
-        return f"<Detector {self.name}{alias}: {', '.join(self.types)}; in {np.count_nonzero(self.present)} events{what}>"
+        return (
+            f"<Detector {self.name}{alias}: {', '.join(self.types)}; in {np.count_nonzero(self.present)} events{what}>"
+        )
 
 
 def _is_of(key: Any, found: Found) -> bool:
@@ -180,7 +182,7 @@ class Detectors(Mapping[str, Detector]):
         return len(self._sources)
 
     def _ipython_key_completions_(self) -> list[str]:
-        return [*self._run.names]
+        return [*self._sources, *self._run.aliases]
 
     def __repr__(self) -> str:
         lines = [f"<Detectors: {len(self)}"]

@@ -1,8 +1,8 @@
 """EPICS variables of a run as a timeline: every value that was in force, and when.
 
 Names come from CTRL records (in Configure), values from TIME records, which only carry a number; aliases from
-``Epics.ConfigV1``.  Of several records for one variable that are read for one delivered event or transition the newest counts, the
-later one of equal ones; a record that is read for a later delivery always counts (format description, 5).
+``Epics.ConfigV1``.  Of several records for one variable that are read for one delivered event or transition the newest
+counts, the later one of equal ones; a record that is read for a later delivery always counts (format description, 5).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from psanacli.run.events import Event
 
 _READING = (
-    Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED, Action.EPICS_ONLY,
-    Action.SKIPPED,
+    Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED,
+    Action.EPICS_ONLY, Action.SKIPPED,
 )  # fmt: skip
 """What is read; ends of runs and steps are not."""
 _CHUNK = 1 << 24  # bytes of payloads that are read at once
@@ -127,7 +127,7 @@ class Variable:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """All values: shape (n,), or (n, elements) for an array; of dtype object when records differ in type or length."""
+        """All values: shape (n,), or (n, elements) for an array; dtype object when records differ in type or length."""
         heads = self._epics.heads[self._rows]
         kinds, counts = np.unique(heads["dbrType"]), np.unique(heads["numElements"])
         items = {RECORD_KINDS[int(kind)].item for kind in kinds}
@@ -136,7 +136,9 @@ class Variable:
             block = self._epics.read(self._rows)
             places = block.starts + (heads["values"] - self._epics.starts_of_heads(self._rows))
             index = places.astype(np.int64)[:, None] + np.arange(item.itemsize * count)
-            data: NDArray[Any] = np.ascontiguousarray(block.buffer[index]).view(item) if count else np.zeros((len(heads), 0), item)
+            data: NDArray[Any] = (
+                np.ascontiguousarray(block.buffer[index]).view(item) if count else np.zeros((len(heads), 0), item)
+            )
             if item.kind == "S":
                 data = np.array([[_text(text) for text in row] for row in data.tolist()], "U40").reshape(data.shape)
             return data[:, 0] if count == 1 else data
@@ -146,7 +148,7 @@ class Variable:
         return found
 
     def at(self, moment: Event | int | None) -> Value | None:
-        """Return what was in force at an event, after a group (its number), or at the end (None); None before the first."""
+        """Return what was in force at an event, after a group (its number), or at the end (None); None for nothing."""
         group = self._epics.group_of(moment)
         row = int(np.searchsorted(self.group, group, side="right")) - 1
         return self._value_of(row) if row >= 0 else None
@@ -168,7 +170,9 @@ class Variable:
     def __repr__(self) -> str:
         last = self.at(None)
         alias = f" ({self.alias})" if self.alias else ""
-        return f"<Variable {self.name}{alias}: {len(self)} values, the last {last.value if last else None!r} {self.units}>"
+        return (
+            f"<Variable {self.name}{alias}: {len(self)} values, the last {last.value if last else None!r} {self.units}>"
+        )
 
 
 class Epics(Mapping[str, Variable]):
@@ -332,7 +336,9 @@ def _find_records(payloads: Payloads) -> History:
     key = Key(product.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
     group = table.group_of_member[chosen[index]]
     order = np.arange(len(row))
-    return History(key, rows[index], start, size, table.contributions["flags"][row], none, product, group, order, order, row)
+    return History(
+        key, rows[index], start, size, table.contributions["flags"][row], none, product, group, order, order, row
+    )
 
 
 class _Naming(NamedTuple):
@@ -393,7 +399,7 @@ class _Store:
 
 
 def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
-    """Give every record its variable: CTRL records and lists of aliases are few and are met one by one, TIME records at once."""
+    """Give every record its variable: what gives names is met one by one, TIME records all at once."""
     table, places, heads = payloads.table, epics.places, epics.heads
     sources = np.stack([table.keys["log"], table.keys["phy"]], axis=1).astype(np.int64)
     source = sources[table.contributions["key"][places.contribution]] if len(table.keys) else np.zeros((0, 2), np.int64)
@@ -406,14 +412,17 @@ def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
     first_times = np.full(len(unique), len(heads), np.int64)
     np.minimum.at(first_times, which, time)
     store = _Store()
-    # What gives names, in the order in which it is met: records with names, first records without, and lists of aliases, after the
-    # records of their group.
+    # What gives names, in the order in which it is met: records with names, first records without, and lists of
+    # aliases, after the records of their group.
     steps: list[tuple[int, int, int, int]] = []
     for row in [*np.flatnonzero(control).tolist(), *first_times.tolist()]:
         steps.append((int(places.group[row]), 0, row, row))
     for (type_name, _), history in table.config.histories.items():
         if type_name == "Epics.ConfigV1":
-            steps += [(int(history.group[row]), 1, int(history.order[row]), history.first + row) for row in range(len(history))]
+            steps += [
+                (int(history.group[row]), 1, int(history.order[row]), history.first + row)
+                for row in range(len(history))
+            ]
     for group, what, _, number in sorted(steps):
         if what == 0:
             log, phy, pv_id = identities[number].tolist()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from psanacli.errors import NotFoundError, UsageError
 from psanacli.run.objects import Key, is_dropped
 from psanacli.run.steps import Step
+from psanacli.run.tables import times_of
 from psanacli.xtc import Damage, Record, Source
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Event:
         Parameters
         ----------
         name : str
-            An alias, a source (``"XppEndstation.0:Opal1000.1"``, ``"EBeam"``) or a part of it; where a source has objects of several
-            types, with the type: ``"ipm3/IpmFex"``.  Case and ``-`` for ``_`` do not matter.
+            An alias, a source (``"XppEndstation.0:Opal1000.1"``, ``"EBeam"``) or a part of it; where a source has
+            objects of several types, with the type: ``"ipm3/IpmFex"``.  Case and ``-`` for ``_`` do not matter.
 
         Raises
         ------
@@ -94,7 +95,10 @@ class Event:
         DataError
             The payload is damaged in a way that its damage word does not tell.
         """
-        return self._run.reader(name).get(self.index)
+        reader = self._run.by_name.get(name)
+        if reader is None:
+            reader = self._run.reader(name)
+        return reader.get(self.index)
 
     @property
     def row(self) -> np.void:
@@ -171,8 +175,8 @@ class Event:
     def why(self, name: str) -> str:
         """Return in words why an object is absent, or that it is there.
 
-        It may be absent because this event does not have it, because it is damaged, because its configuration is missing, because
-        its type is not known, or because the run has nothing of that name.
+        It may be absent because this event does not have it, because it is damaged, because its configuration is
+        missing, because its type is not known, or because the run has nothing of that name.
         """
         return _why(self, name)
 
@@ -185,7 +189,8 @@ class Event:
     def __repr__(self) -> str:
         event_id = self.id
         time = str(event_id.time).replace("T", " ")
-        return f"<Event {self.index} of run {event_id.run}: {time}, fiducials {event_id.fiducials}, step {int(self.row['step'])}>"
+        step = int(self.row["step"])
+        return f"<Event {self.index} of run {event_id.run}: {time}, fiducials {event_id.fiducials}, step {step}>"
 
 
 def _row(events: NDArray[np.int64], index: int) -> int | None:
@@ -202,7 +207,9 @@ def _why(event: Event, name: str) -> str:
         return unknown or f"{error.message}{'; ' if error.hint else ''}{error.hint}"
     reasons = []
     for type_name in detector.types:
-        key = next((key for key in run.readers if key.xtc_type.name == type_name and key.source.same_as(detector.source)), None)
+        key = next(
+            (key for key in run.readers if key.xtc_type.name == type_name and key.source.same_as(detector.source)), None
+        )
         if key is None:
             reasons.append(f"{type_name} is configuration: see run.config.at(event)")
             continue
@@ -220,7 +227,9 @@ def _why(event: Event, name: str) -> str:
             reasons.append(f"{type_name} has no payload in this event")
         elif objects.config[row] < 0 and objects.product.config_types:
             wanted = " or ".join(objects.product.config_types)
-            reasons.append(f"{type_name} cannot be decoded: its source has no configuration ({wanted}) before this event")
+            reasons.append(
+                f"{type_name} cannot be decoded: its source has no configuration ({wanted}) before this event"
+            )
         else:
             reasons.append(f"{type_name} is too short in this event")
     missing = [damage for source, damage in event.dropped if source.same_as(detector.source)]
@@ -289,12 +298,11 @@ class Events(Sequence[Event]):
     @property
     def times(self) -> NDArray[np.datetime64]:
         """Times, datetime64[ns], UTC."""
-        table = self.table
-        return (table["seconds"].astype(np.int64) * 1_000_000_000 + table["nanoseconds"]).astype("datetime64[ns]")
+        return times_of(self.table)
 
     @property
     def ids(self) -> NDArray[Any]:
-        """What identifies each event: a structured array of seconds, nanoseconds, fiducials, ticks, vector, control, run."""
+        """What identifies each event: a structured array with the fields of `EventId`."""
         names = ["seconds", "nanoseconds", "fiducials", "ticks", "vector", "control", "run"]
         return np.asarray(self.table[names])
 
@@ -316,7 +324,7 @@ class Events(Sequence[Event]):
             Nothing was given.
         """
         if time is not None:
-            total = int(np.datetime64(time, "ns").astype(np.int64))
+            total = int(time.astype("datetime64[ns]").astype(np.int64))
             seconds, nanoseconds = divmod(total, 1_000_000_000)
         wanted = {"seconds": seconds, "nanoseconds": nanoseconds, "fiducials": fiducials}
         wanted = {name: value for name, value in wanted.items() if value is not None}
@@ -331,8 +339,8 @@ class Events(Sequence[Event]):
         text = ", ".join(f"{name} {value}" for name, value in wanted.items())
         hint = ""
         if len(table) and seconds is not None:
-            stamp = table["seconds"].astype(np.int64) * 1_000_000_000 + table["nanoseconds"]
-            hint = f"the nearest is {self[int(np.argmin(np.abs(stamp - (seconds * 1_000_000_000 + (nanoseconds or 0)))))]!r}"
+            distance = np.abs(self.times.astype(np.int64) - (seconds * 1_000_000_000 + (nanoseconds or 0)))
+            hint = f"the nearest is {self[int(np.argmin(distance))]!r}"
         raise NotFoundError(f"no event with {text}", hint)
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Payloads that are shown in another form than the one in which they are stored.
 
-Each function takes the stored payload and gives the payload of the type that is shown, so that everything that decodes or
-gathers payloads works on both alike.
+Each function takes the stored payload and gives the payload of the type that is shown, so that everything that
+decodes or gathers payloads works on both alike.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def convert(payload: memoryview, stored: XtcType, product: Product, config: Reco
     stored : XtcType
         Type of the stored object.
     product : Product
+        What is wanted.
     config : Record or None
         Its configuration object, where the stored type needs one.
 
@@ -44,7 +45,9 @@ def convert(payload: memoryview, stored: XtcType, product: Product, config: Reco
         case Form.STORED:
             stop = product.offset + product.size if product.size else len(payload)
             if stop > len(payload) or product.offset >= len(payload):
-                raise DataError(f"{stored.name}: needs {stop} bytes for {product.xtc_type.name}, the payload has {len(payload)}")
+                raise DataError(
+                    f"{stored.name}: needs {stop} bytes for {product.xtc_type.name}, the payload has {len(payload)}"
+                )
             return payload[product.offset : stop]
 
 
@@ -54,14 +57,14 @@ def sort_quads(payload: memoryview, stored: XtcType, config: Record | None) -> m
     numbers = [quad.quad for quad in quads]
     if numbers == sorted(numbers):
         return payload
-    return memoryview(b"".join(bytes(quad) for quad in sorted(quads, key=lambda quad: quad.quad)))  # type: ignore[no-any-return]
+    return memoryview(b"".join(bytes(quad) for quad in sorted(quads, key=lambda quad: quad.quad)))
 
 
 def full_frame(payload: memoryview, stored: XtcType, config: Record | None) -> memoryview:
     """Return the image of 1024 x 1024 pixels that the four links of a pnCCD make.
 
-    The upper half has link 0 beside link 3, the lower half links 1 and 2, both turned by 180 degrees.  The time stamp is the
-    earliest of the four, everything else that of link 0.
+    The upper half has link 0 beside link 3, the lower half links 1 and 2, both turned by 180 degrees.  The time stamp
+    is the earliest of the four, everything else that of link 0.
     """
     frames = list(decode(stored, payload, config).frame)
     if len(frames) != _LINKS:
@@ -75,11 +78,11 @@ def full_frame(payload: memoryview, stored: XtcType, config: Record | None) -> m
 
 
 def turn_timepix(payload: memoryview) -> memoryview:
-    """Return a ``Timepix.DataV1`` as ``DataV2``: four chips of 256 rows, each turned to where it stands in the image."""
+    """Return a ``Timepix.DataV1`` as ``DataV2``: four chips of 256 rows, each turned to its place."""
     record = decode(named("Timepix.DataV1"), payload)
     chips = record.data.reshape(4, 256, 256)
     image: NDArray[np.uint16] = np.empty((512, 512), "<u2")
-    # Chip k has pixel (row r, column c) at iy = 256 k + r, ix = c; each line says where (y, x) of the image takes it from.
+    # Chip k has pixel (row r, column c) at iy = 256 k + r, ix = c; each line says where the image takes it from.
     image[256:, :256] = chips[0].T[::-1, :]
     image[:256, :256] = chips[1].T[::-1, :]
     image[:256, 256:] = chips[2].T[:, ::-1]

@@ -1,7 +1,8 @@
 """Objects: where the objects of one type and source are, in every event of a run.
 
-What is decided here, for all events at once: the damage policy, whether the type is known, which of several objects with
-the same key counts (the first that is stored, in the order of the streams), and which configuration object belongs to it.
+What is decided here, for all events at once: the damage policy, whether the type is known, which of several objects
+with the same key counts (the first that is stored, in the order of the streams), and which configuration object
+belongs to it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _EBEAM = 15
 _ORDER = 1 << DamageBit.OutOfOrder
 _USER = 1 << DamageBit.UserDefined
 BOOKKEEPING = "SmlData.OrigDgramOffsetV1"
-"""What small-data files have in each datagram of an event: where it is in the big file.  It is no object of the event."""
+"""What small-data files have in each datagram of an event: where it is in the big file.  No object of the event."""
 
 
 class Form(enum.Enum):
@@ -47,7 +48,7 @@ class Form(enum.Enum):
 
 
 class Product(NamedTuple):
-    """What a type is read as: a type, its place in the payload (`size` 0: to the end), its form, and the type that is stored."""
+    """What a type is read as: a type, its place in the payload (size 0: to the end), form and stored type."""
 
     xtc_type: XtcType
     offset: int = 0
@@ -76,7 +77,8 @@ class Key(NamedTuple):
 def products_of(type_word: int) -> tuple[Product, ...]:
     """Return what an object with a type word is read as; nothing when the type is not known.
 
-    Shared beam-line data are taken apart into their members (format description 10.6), pnCCD frames also give one image.
+    Shared beam-line data are taken apart into their members (format description 10.6); pnCCD frames also give one
+    image.
     """
     xtc_type = find(type_word & 0xFFFF, type_word >> 16)
     if xtc_type is None:
@@ -101,7 +103,7 @@ def may_store(damage: NDArray[np.uint32], type_words: NDArray[np.uint32], rules:
     good = (bits & ~np.uint32(_USER | allowed)) == 0
     user = bits & _USER != 0
     user_allowed = (type_words & 0xFFFF == _EBEAM) & rules.store_user_ebeam
-    return good & np.where(user, user_allowed, damage >> 24 == 0)
+    return np.asarray(good & np.where(user, user_allowed, damage >> 24 == 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +116,8 @@ class Places:
     datagram : ndarray of int64
         Row of the datagram table.
     offset, size : ndarray of int64
-        Place of the stored payload in the file of the datagram, in bytes.  For a proxy the place of the proxy's own payload, and
-        the size of the payload that it stands for.
+        Place of the stored payload in the file of the datagram, in bytes.  For a proxy the place of the proxy's own
+        payload, and the size of the payload that it stands for.
     flags : ndarray of uint32
         `ContributionFlag` bits.
     config : ndarray of int64
@@ -210,8 +212,13 @@ class Contents:
         self.keys = keys
         type_words = keys["type"][contributions["key"]] if len(keys) else np.zeros(0, np.uint32)
         self.pattern = np.repeat(np.arange(len(start) - 1), np.diff(start))
-        self.storable = may_store(contributions["damage"], type_words, rules) & (contributions["extent"] > XTC.itemsize)
-        self.storable &= contributions["flags"] & ContributionFlag.NOT_ENTERED == 0
+        self.offset = contributions["offset"].astype(np.int64) + XTC.itemsize
+        """Offset of each payload from the start of the datagram."""
+        self.size = contributions["extent"].astype(np.int64) - XTC.itemsize
+        """Size of each payload; of a proxy that of the object."""
+        self.flags = np.ascontiguousarray(contributions["flags"])
+        self.storable = may_store(contributions["damage"], type_words, rules) & (self.size > 0)
+        self.storable &= self.flags & ContributionFlag.NOT_ENTERED == 0
         self._by_key = np.argsort(contributions["key"], kind="stable")
         self._first = np.searchsorted(contributions["key"], np.arange(len(keys) + 1), sorter=self._by_key)
         self.products: dict[tuple[str, tuple[int, int]], list[tuple[int, Product]]] = {}
@@ -229,7 +236,7 @@ class Contents:
         types = self.keys["type"] & 0xFFFF if len(self.keys) else np.zeros(1, np.uint32)
         other = ~np.isin(types, (EPICS, TYPE_XTC))
         sums = np.concatenate(([0], np.cumsum(other[self.contributions["key"]])))
-        return (sums[self.start[1:]] == sums[self.start[:-1]]).astype(np.uint8)
+        return np.asarray(sums[self.start[1:]] == sums[self.start[:-1]]).astype(np.uint8)
 
     def of_key(self, number: int) -> Ints:
         """Return the rows of the contribution table with a key, ascending."""
@@ -272,4 +279,4 @@ def is_config(xtc_type: XtcType) -> bool:
 
 def is_dropped(type_words: NDArray[np.uint32], damage: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Return which contributions say that a contribution is missing."""
-    return (type_words & 0xFFFF == TYPE_ANY) & (damage >> DamageBit.DroppedContribution & 1 != 0)
+    return np.asarray((type_words & 0xFFFF == TYPE_ANY) & (damage >> DamageBit.DroppedContribution & 1 != 0))

@@ -1,4 +1,4 @@
-"""Payloads of the objects of a run: read in batches, with proxies followed, compression undone, forms converted; and decoded."""
+"""Payloads of the objects of a run: read in batches, proxies followed, compression undone, forms converted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from numpy.typing import NDArray
 
 from psanacli.errors import DataError
 from psanacli.run.forms import convert
-from psanacli.run.objects import Form, Ints, Places
+from psanacli.run.objects import Form, Places
 from psanacli.run.reading import OpenFiles, PayloadBlock
 from psanacli.run.runtable import RunTable
-from psanacli.xtc import PROXY, XTC, ContributionFlag, Layout, Record, bind, check_proxies, decode, decompress, proxies_in
+from psanacli.xtc import (
+    PROXY,
+    XTC,
+    ContributionFlag,
+    Layout,
+    Record,
+    bind,
+    check_proxies,
+    decode,
+    decompress,
+    proxies_in,
+)
 
 _KEPT_CONFIGS = 100_000
 
@@ -46,7 +57,8 @@ class Payloads:
         Raises
         ------
         DataError
-            A file ends before the payload does, a compressed payload is damaged, or small data do not fit to the big file.
+            A file ends before the payload does, a compressed payload is damaged, or small data do not fit to the
+            big file.
         """
         if rows is not None:
             places = places.select(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ _EMPTY = _Block(0, memoryview(b""), [], [], [])
 class Reader:
     """What gives the object of one type and source in any event.
 
-    Whoever goes through the events in order gets them from blocks that grow with each step; whoever jumps reads one at a time.  Threads
-    may share a reader.
+    Whoever goes through the events in order gets them from blocks that grow with each step; whoever jumps reads one at
+    a time.  Threads may share a reader.
     """
 
     def __init__(self, payloads: Payloads, objects: Objects, events: int) -> None:
@@ -100,6 +101,31 @@ class Reader:
 
     def __repr__(self) -> str:
         return f"<Reader of {self.key}: {len(self)} objects>"
+
+
+class ReadersByKey(Mapping[Key, Reader]):
+    """The readers of all objects of a run, made when first asked for."""
+
+    def __init__(self, payloads: Payloads) -> None:
+        self._payloads = payloads
+        self._known: dict[Key, Reader | None] = dict.fromkeys(payloads.table.object_keys())
+
+    def __getitem__(self, key: Key) -> Reader:
+        known = self._known[key]
+        if known is None:
+            table = self._payloads.table
+            objects = table.objects(key.xtc_type, key.source)
+            known = self._known[key] = Reader(self._payloads, objects, len(table.events))
+        return known
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __repr__(self) -> str:
+        return f"<Readers of {len(self)} keys>"
 
 
 class Readers:

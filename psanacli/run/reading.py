@@ -48,7 +48,7 @@ class PayloadBlock:
 class OpenFiles:
     """The files of a run, opened when first needed; any number of threads may read.
 
-    File number ``i`` is ``paths[i]``; number ``len(paths) + i`` is the big file to which the small-data file ``i`` belongs.
+    File number ``i`` is ``paths[i]``; number ``len(paths) + i`` is the big file of the small-data file ``i``.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -83,7 +83,9 @@ class OpenFiles:
         if failed >= 0:
             path = self.path(int(files[failed]))
             why = os.strerror(trouble) if trouble else "the file ends before"
-            raise DataError(f"{path}: {int(sizes[failed])} bytes at offset {int(offsets[failed])} cannot be read: {why}")
+            raise DataError(
+                f"{path}: {int(sizes[failed])} bytes at offset {int(offsets[failed])} cannot be read: {why}"
+            )
 
     def read_block(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints) -> PayloadBlock:
         """Read pieces of files into a new buffer, one behind the other, each at a multiple of 8 bytes."""
@@ -124,7 +126,9 @@ class OpenFiles:
     def __enter__(self) -> OpenFiles:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __del__(self) -> None:

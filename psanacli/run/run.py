@@ -24,13 +24,13 @@ from psanacli.run.events import Event, Events
 from psanacli.run.experiments import Experiment
 from psanacli.run.files import XtcFile
 from psanacli.run.names import DetectorNames, ambiguous
-from psanacli.run.objects import Key, Places
+from psanacli.run.objects import Places
 from psanacli.run.payloads import Payloads
+from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
-from psanacli.run.readers import Reader, Readers
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import Steps
-from psanacli.run.tables import Counters, Rules
+from psanacli.run.tables import DEFAULT_RULES, Counters, Rules, times_of
 from psanacli.xtc import Layout, Source
 
 if TYPE_CHECKING:
@@ -105,12 +105,13 @@ class Run:
     >>> run.column("EBeam.ebeamPhotonEnergy").mean()                   # doctest: +SKIP
     """
 
-    def __init__(self, files: RunFiles, rules: Rules = Rules()) -> None:
+    def __init__(self, files: RunFiles, rules: Rules = DEFAULT_RULES) -> None:
         self.files = files
         self.rules = rules
         self.table = RunTable(files.files, files.run, rules)
         self._payloads = Payloads(self.table)
-        self._by_name: dict[str, Reader | Readers] = {}
+        self.by_name: dict[str, Reader | Readers] = {}
+        """What `reader` gave, by name."""
 
     @property
     def experiment(self) -> Experiment:
@@ -134,7 +135,7 @@ class Run:
         # Control streams have clocks of their own, off by seconds; a group begins with its lowest stream.
         daq = self.table.stream_of_row[rows] < self.rules.first_control_stream
         heads = self.table.datagrams[rows[daq] if daq.any() else rows]
-        return (heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]).astype("datetime64[ns]")
+        return times_of(heads)
 
     @property
     def start(self) -> np.datetime64 | None:
@@ -191,16 +192,13 @@ class Run:
     @cached_property
     def names(self) -> DetectorNames:
         """All names of its detectors."""
-        keys = [(key.xtc_type.name, key.source) for key in self.readers]
+        keys = [(key.xtc_type.name, key.source) for key in self.readers]  # no object is looked for yet
         return DetectorNames(keys, self.aliases)
 
     @cached_property
-    def readers(self) -> dict[Key, Reader]:
+    def readers(self) -> ReadersByKey:
         """What gives the objects of events, by type and source, in the order of sources and types."""
-        count = len(self.table.events)
-        return {
-            key: Reader(self._payloads, self.table.objects(key.xtc_type, key.source), count) for key in self.table.object_keys()
-        }
+        return ReadersByKey(self._payloads)
 
     def reader(self, name: str) -> Reader | Readers:
         """Return what gives the object of a name in any event.
@@ -212,21 +210,21 @@ class Run:
         UsageError
             The name fits several sources, or several types of one source.
         """
-        known = self._by_name.get(name)
+        known = self.by_name.get(name)
         if known is None:
             readers = self._readers_of(name)
             kinds = {_kind(reader.key.xtc_type.name) for reader in readers}
             if len(kinds) > 1:
                 bare = name.rpartition("/")[0] or name
                 raise ambiguous("object", name, (f"{bare}/{reader.key.xtc_type.name}" for reader in readers))
-            known = self._by_name[name] = readers[0] if len(readers) == 1 else Readers(readers)
+            known = self.by_name[name] = readers[0] if len(readers) == 1 else Readers(readers)
         return known
 
     def _readers_of(self, name: str) -> list[Reader]:
         found = self.names.find(name)
         readers = [
-            reader
-            for key, reader in self.readers.items()
+            self.readers[key]
+            for key in self.readers
             if key.source.same_as(found.source) and key.xtc_type.name in found.types
         ]
         if not readers:
@@ -251,7 +249,7 @@ class Run:
     @cached_property
     def codes(self) -> EventCodes:
         """The event codes of all events."""
-        readers = [reader for key, reader in self.readers.items() if key.xtc_type.name.startswith("EvrData.Data")]
+        readers = [self.readers[key] for key in self.readers if key.xtc_type.name.startswith("EvrData.Data")]
         return EventCodes(self._payloads, readers, len(self.table.events))
 
     @property
@@ -270,9 +268,14 @@ class Run:
         notes = list(self.files.notes)
         if self.table.hidden_by_trigger:
             notes.append(
-                "all events were trimmed because the level-3 trigger said fail, and are left out: l3_accept_only=False shows them"
+                "all events were trimmed because the level-3 trigger said fail, and are left out: "
+                "l3_accept_only=False shows them"
             )
-        notes += [f"{file.path.name} is empty" for file, size in zip(self.table.files, self.table.sizes, strict=True) if not size]
+        notes += [
+            f"{file.path.name} is empty"
+            for file, size in zip(self.table.files, self.table.sizes, strict=True)
+            if not size
+        ]
         notes += [str(problem) for problem in self.problems if problem.kind.ends_file]
         others = sum(not problem.kind.ends_file for problem in self.problems)
         if others:
@@ -307,7 +310,7 @@ class Run:
         return self._column(name).read(0, len(self.table.events), max_bytes)
 
     def _column(self, name: str) -> Column:
-        found, path = self.names.find_field(name)
+        _, path = self.names.find_field(name)
         base = name[: -len(path) - 1]
         return Column(self._payloads, self._readers_of(base), path)
 
@@ -343,7 +346,8 @@ class Run:
     def to_xarray(self, names: Sequence[str], *, max_bytes: int = MAX_BYTES) -> xarray.Dataset:
         """Return fields of all events as an xarray Dataset, with the dimension ``event``.
 
-        Time, fiducials and step of the events are coordinates.  Integers that some event lacks become floating point with NaN.
+        Time, fiducials and step of the events are coordinates.  Integers that some event lacks become floating
+        point with NaN.
 
         Raises
         ------
@@ -361,9 +365,9 @@ class Run:
         data = {}
         for name in names:
             column = self.column(name, max_bytes=max_bytes)
-            full = column.filled(np.nan) if column.dtype.kind == "f" else column.data
-            if column.dtype.kind in "iu" and column.mask.any():
-                full = column.astype(np.float64).filled(np.nan)
+            full = column.data
+            if np.any(column.mask):
+                full = np.where(column.mask, np.nan, full if full.dtype.kind == "f" else full.astype(np.float64))
             dims = ["event", *(f"{name}.{axis}" for axis in range(1, full.ndim))]
             data[name] = (dims, full)
         coords = {
@@ -392,14 +396,17 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
         daq = [str(stream.number) for stream in self.streams]
         lines = [
             f"<Run {self.number} of {self.experiment}: {len(self.table.events)} events in {len(self.steps)} steps",
-            f"  {self.start} to {self.end}; streams {', '.join(daq)}; {len(self.table.files)} files ({self.files.mode})",
+            f"  {self.start} to {self.end}",
+            f"  streams {', '.join(daq)}; {len(self.table.files)} files ({self.files.mode})",
             f"  {len(self.detectors)} detectors; {len(self.table.problems)} problems",
         ]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes[:5])]) + ">"

@@ -7,7 +7,7 @@ the order of runs, steps and events.  Nothing here reads a payload.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from psanacli.errors import UsageError
 from psanacli.run import _build
-from psanacli.run._build import GROUP as GROUP
+from psanacli.run._build import EVENT, GROUP
 from psanacli.run.files import FIRST_CONTROL_STREAM
-from psanacli.xtc import DATAGRAM, MAX_FIDUCIALS
+from psanacli.xtc import DATAGRAM
 
 Rows = NDArray[Any]
 
@@ -42,29 +42,13 @@ class Action(enum.IntEnum):
     LIMIT = 11
 
 
-EVENT = np.dtype(
-    [
-        ("group", "<i8"),
-        ("step", "<i4"),
-        ("run", "<u4"),
-        ("seconds", "<u4"),
-        ("nanoseconds", "<u4"),
-        ("ticks", "<u4"),
-        ("fiducials", "<u4"),
-        ("vector", "<u2"),
-        ("control", "u1"),
-        ("flags", "u1"),
-    ]
-)
-"""A row of the event table; the stamp is that of the first datagram in the order of the streams."""
-
 TRANSITION = np.dtype([("kind", "u1"), ("given", "?"), ("group", "<i8"), ("event", "<i8"), ("run", "<u4")])
-"""A row of the list of transitions: an `Action`, whether the data have it (else it was supplied to make the nesting complete),
-the group that caused it (-1: the end of the data), the number of events before it, the run number."""
+"""A row of the list of transitions: an `Action`, whether the data have it (else it was supplied to make the nesting
+complete), the group that caused it (-1: the end of the data), the number of events before it, the run number."""
 
 STEP = np.dtype([("first", "<i8"), ("stop", "<i8"), ("group", "<i8"), ("part", "<i4"), ("run", "<u4")])
-"""A row of the step table: events ``first:stop``, the group of its BeginCalibCycle (-1 when there is none), the number of the
-BeginRun it belongs to, the run number."""
+"""A row of the step table: events ``first:stop``, the group of its BeginCalibCycle (-1 when there is none), the number
+of the BeginRun it belongs to, the run number."""
 
 
 class EventFlag(enum.IntFlag):
@@ -119,13 +103,20 @@ class Rules:
     def __post_init__(self) -> None:
         if not 0 < self.max_clock_difference < 32760:
             raise UsageError(f"max_clock_difference is {self.max_clock_difference}; expected 1 to 32759 seconds")
-        if self.first_control_stream < 0 or self.skip_events < 0 or (self.max_events is not None and self.max_events < 0):
+        if (
+            self.first_control_stream < 0
+            or self.skip_events < 0
+            or (self.max_events is not None and self.max_events < 0)
+        ):
             raise UsageError("stream numbers and numbers of events cannot be negative")
 
     @property
     def control_content(self) -> int:
         """Streams from this number on count as control streams when contents are stored."""
         return self.first_control_stream if self.first_control_content is None else self.first_control_content
+
+
+DEFAULT_RULES = Rules()
 
 
 @dataclass
@@ -172,17 +163,30 @@ class Counters:
     damaged_datagrams: int = 0
     damaged_contributions: int = 0
     dropped_contributions: int = 0
-    damage_kinds: dict[str, int] | None = None
+    damage_kinds: dict[str, int] = field(default_factory=dict)
     truncated_files: int = 0
     missing_chunks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """What `build_groups` gives: `members` are rows of the datagram table, `groups` slices of them, and counts."""
+    """What `build_groups` gives.
+
+    Attributes
+    ----------
+    members : ndarray of int64
+        Rows of the datagram table, group by group, in a group by stream.
+    groups : ndarray of `GROUP`
+        Slices of the members.
+    events : ndarray of `EVENT`
+        Those groups that are events, steps excepted.
+    counts : dict of str to int
+        What was irregular.
+    """
 
     members: NDArray[np.int64]
     groups: Rows
+    events: Rows
     counts: dict[str, int]
 
 
@@ -191,7 +195,8 @@ def build_groups(
     starts: NDArray[np.int64],
     numbers: NDArray[np.uint32],
     only_epics: NDArray[np.uint8],
-    rules: Rules = Rules(),
+    rules: Rules = DEFAULT_RULES,
+    number: int = 0,
 ) -> Built:
     """Join the datagrams of all streams of a run to groups, in the order in which they are delivered.
 
@@ -206,13 +211,17 @@ def build_groups(
     only_epics : ndarray of uint8
         For each pattern: whether it has nothing but containers and EPICS records.
     rules : Rules
+        How to join.
+    number : int
+        Run number of events without one of their own.
 
     Returns
     -------
     Built
-        A group is a transition of all streams with its clock, or an event: DAQ and control datagrams with the same fiducial.
+        A group is a transition of all streams with its clock, or an event: DAQ and control datagrams with the
+        same fiducial.
     """
-    members, groups, counts = _build.build(
+    members, groups, events, counts = _build.build(
         np.ascontiguousarray(datagrams, DATAGRAM),
         np.ascontiguousarray(starts, np.int64),
         np.ascontiguousarray(numbers, np.uint32),
@@ -224,15 +233,21 @@ def build_groups(
         skip_epics=rules.skip_epics_only,
         skip=rules.skip_events,
         limit=-1 if rules.max_events is None else rules.max_events,
+        run_number=number,
     )
-    return Built(members, groups, counts)
+    return Built(members, groups, events, counts)
+
+
+def times_of(rows: Rows) -> NDArray[np.datetime64]:
+    """Return the times of rows with ``seconds`` and ``nanoseconds``, datetime64[ns], UTC."""
+    return np.asarray(rows["seconds"].astype(np.int64) * 1_000_000_000 + rows["nanoseconds"]).astype("datetime64[ns]")
 
 
 def nest(groups: Rows) -> Rows:
     """Return the transitions of a run in complete nesting: ``(run (step)* )*``; what is missing is supplied.
 
-    An event outside of a step opens run and step; a BeginRun or BeginCalibCycle inside of one closes it first; at the end of the data
-    what is open is closed.  An end without a beginning is left out.
+    An event outside of a step opens run and step; a BeginRun or BeginCalibCycle inside of one closes it first; at the
+    end of the data what is open is closed.  An end without a beginning is left out.
     """
     action = groups["action"]
     is_event = action == Action.EVENT
@@ -287,31 +302,17 @@ def steps_of(transitions: Rows) -> Rows:
     return steps
 
 
-def events_of(datagrams: Rows, built: Built, number: int, streams_of_rows: NDArray[Any], rules: Rules) -> Rows:
-    """Return the event table, steps excepted; `number` is the run number of the file names, `streams_of_rows` the stream of each
-    datagram."""
-    groups = built.groups
-    chosen = np.flatnonzero(groups["action"] == Action.EVENT)
-    first = groups["first"][chosen]
-    head = datagrams[built.members[first]]
-    events = np.zeros(len(chosen), EVENT)
-    events["group"] = chosen
-    events["run"] = np.where(groups["run"][chosen] > 0, groups["run"][chosen], number)
-    events["seconds"] = head["seconds"]
-    events["nanoseconds"] = head["nanoseconds"]
-    events["ticks"] = head["stamp_low"] & 0xFFFFFF
-    events["control"] = head["stamp_low"] >> 24
-    events["fiducials"] = head["stamp_high"] & 0x1FFFF
-    events["vector"] = head["stamp_high"] >> 17
-    if len(chosen):
-        control = streams_of_rows >= rules.control_content
-        bits = np.where(control, EventFlag.CONTROL, EventFlag.DAQ).astype(np.uint8)
-        bits[~control & (datagrams["env"] >> 31 != 0)] |= np.uint8(EventFlag.TRIMMED)
-        bits[datagrams["damage"] != 0] |= np.uint8(EventFlag.DAMAGED)
-        bits[~control & (datagrams["damage"] & 2 != 0)] |= np.uint8(EventFlag.SPLIT)
-        # Members of all groups stand behind each other: one reduction, of which the events are taken.
-        events["flags"] = np.bitwise_or.reduceat(bits[built.members], groups["first"])[chosen]
-    return events
-
-
-__all__ = ["DATAGRAM", "MAX_FIDUCIALS", "Action", "Built", "Counters", "EventFlag", "Rules", "build_groups", "nest"]
+__all__ = [
+    "EVENT",
+    "GROUP",
+    "STEP",
+    "TRANSITION",
+    "Action",
+    "Built",
+    "Counters",
+    "EventFlag",
+    "Rules",
+    "build_groups",
+    "nest",
+    "steps_of",
+]

@@ -203,7 +203,7 @@ def compare_event(run: Run, event: Event, entry: dict[str, Any], tally: Counter[
     }
     theirs = {f"{row[0]}|{row[1]}": row[2:] for row in entry.get("damage", ())}
     for name in [name for name in theirs if is_bookkeeping(name) and theirs[name] == ["0x0", 0]]:
-        # Configuration in an event and bookkeeping of small data, undamaged: no objects of the event, thus no damage of it.
+        # Configuration in an event and bookkeeping of small data, undamaged: no objects of the event.
         del theirs[name]
         tally["random runs, explained: undamaged configuration in an event"] += 1
     found += compare("damage", damage, theirs, tally)
@@ -228,7 +228,7 @@ def compare_config(
     for key in entry.get("keys", ()):
         name = "|".join(key[:-1])
         if "Config" in name and run.files.mode == "smd" and mine.get(name) == key[-1]:
-            # Configuration in an event that became a proxy: an object of the event there, and one entry late in the store.
+            # Configuration in an event that became a proxy: an object of the event there, late in the store.
             theirs[name] = key[-1]
             tally["random runs, explained: proxy of a configuration in an event"] += 1
     return compare(f"{what} config", mine, theirs, tally)

@@ -145,12 +145,16 @@ def test_events(
         for event, entry in zip(run.events, recorded["events"], strict=True):
             where = f"event {entry['n']}"
             event_id = event.id
-            for attribute, key in {"seconds": "sec", "nanoseconds": "nsec", "fiducials": "fid", "ticks": "ticks", "vector": "vector",
-                                   "control": "control", "run": "run"}.items():  # fmt: skip
+            for attribute in ("seconds", "nanoseconds", "fiducials", "ticks", "vector", "control", "run"):
+                key = {"seconds": "sec", "nanoseconds": "nsec", "fiducials": "fid"}.get(attribute, attribute)
                 found.equal(f"{where} {key}", getattr(event_id, attribute), entry[key])
             found.equal(f"{where} step", event.step.number, entry["step"])
             files = run.table.datagrams["file"][event.datagrams]
-            found.equal(f"{where} datagrams", [[run.table.files[i].stream, run.table.files[i].chunk] for i in files], entry["dgrams"])
+            found.equal(
+                f"{where} datagrams",
+                [[run.table.files[i].stream, run.table.files[i].chunk] for i in files],
+                entry["dgrams"],
+            )
             mine = {label(run, key): run.readers[key].get(event.index) for key in event.keys()}
             theirs = {"|".join(key) for key in entry["keys"]}
             for key, values in entry["values"].items():
@@ -158,7 +162,10 @@ def test_events(
                     found.record(f"{where} {key}", mine[key], values)
             explain(mine, theirs, tally)
             found.equal(f"{where} keys", sorted(mine), sorted(theirs))
-            damage = {(f"psana.{key.xtc_type.name}", key.source.text): (f"{word:#x}", run.readers[key].has(event.index)) for key, word in event.damage.items()}
+            damage = {
+                (f"psana.{key.xtc_type.name}", key.source.text): (f"{word:#x}", run.readers[key].has(event.index))
+                for key, word in event.damage.items()
+            }
             recorded_damage = {(row[0], row[1]): (row[2], row[3]) for row in entry.get("damage", ())}
             for key in [key for key, value in recorded_damage.items() if value == ("0x0", False)]:
                 if "Config" in key[0] or key[0] in ("psana.SmlData.OrigDgramOffsetV1", "psana.Bld.BldDataAcqADCV1"):
@@ -198,7 +205,9 @@ def compare_epics(run: Run, event: Event, theirs: dict[str, Any], found: Compari
         found.equal(f"{name} stamp", bool(abs(stamp - entry["stamp"]) < 1e-6), True)
         variable = run.epics[name]
         row = int(np.searchsorted(variable.group, event.group, side="right")) - 1
-        found.equal(f"{name} alarm", [int(variable.statuses[row]), int(variable.severities[row])], entry.get("status", [0, 0]))
+        found.equal(
+            f"{name} alarm", [int(variable.statuses[row]), int(variable.severities[row])], entry.get("status", [0, 0])
+        )
 
 
 def compare_config(run: Run, group: int, theirs: dict[str, Any], found: Comparison) -> None:
