@@ -91,13 +91,11 @@ def _section_mask(batch: Batch) -> Array:
 
 
 def _sections(batch: Batch) -> Array:
-    """Return the number of each section of the 4 quadrants among those that are read out, -1 for the others."""
-    found = np.full((len(batch), 4, 8), -1, np.int8)
-    for row, record in enumerate(batch):
-        for quad in range(4):
-            read = [section for section in range(8) if record.roiMask(quad) >> section & 1]
-            found[row, quad, read] = range(len(read))
-    return found
+    """Return the running number of each section of the 4 quadrants among all that are read out, -1 for the others."""
+    masks = np.array([[record.roiMask(quad) for quad in range(4)] for record in batch], np.int64).reshape(-1, 4, 1)
+    read = masks >> np.arange(8) & 1
+    number = np.cumsum(read.reshape(-1, 32), axis=1).reshape(-1, 4, 8) - 1
+    return np.where(read, number, -1).astype(np.int8)
 
 
 def _present(batch: Batch) -> Array:

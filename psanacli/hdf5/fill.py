@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,12 +17,10 @@ import numpy as np
 from h5py import h5d, h5s
 from numpy.typing import NDArray
 
-from psanacli.errors import DataError
 from psanacli.hdf5.names import TIME, damage_rows
 from psanacli.hdf5.output import Output, told
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
 from psanacli.hdf5.values import Column, Encoder, place_pointers
-from psanacli.parallel import Team, run_ordered
 from psanacli.run import Run
 from psanacli.xtc import bind
 from psanacli.xtc.columns import Batch

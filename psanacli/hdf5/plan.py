@@ -17,8 +17,8 @@ from psanacli.hdf5 import epics, names, once
 from psanacli.hdf5.absent import Absences
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
-from psanacli.hdf5.parts import PARTS, config_inside_of, part_of
 from psanacli.hdf5.options import Selection, TranslateOptions
+from psanacli.hdf5.parts import PARTS, config_inside_of, part_of
 from psanacli.hdf5.tables import STAMP_ROWS, Block, Dataset, Plan, Table, block_events, chunk_rows, cut_blocks
 from psanacli.hdf5.values import Column, columns_of
 from psanacli.run import Action, Form, Key, Objects, Run

@@ -28,7 +28,7 @@ def type_text(type_id: h5t.TypeID) -> Any:
     kind = type_id.get_class()
     size = type_id.get_size()
     if kind == h5t.INTEGER:
-        return ["int", size, type_id.get_sign(), type_id.get_order()]
+        return ["int", size, type_id.get_sign() == h5t.SGN_2, "<" if type_id.get_order() == h5t.ORDER_LE else ">"]
     if kind == h5t.FLOAT:
         return ["float", size]
     if kind == h5t.STRING:
