@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -102,7 +103,24 @@ def psana() -> None:
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
     signal.signal(signal.SIGTERM, _terminate)
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Have all three standard streams, so that nothing else gets their numbers, and let stdout print any name.
+
+    A file that is opened while number 1 or 2 is free would receive what libraries print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def run(args: Sequence[str]) -> int:
@@ -123,8 +141,10 @@ def run(args: Sequence[str]) -> int:
         return shell_complete(psana, {}, "psana", "_PSANA_COMPLETE", complete)
     with_others = any(VERBS[word].parallel for word in args[:1] if word in VERBS)
     rank = parallel.launched().rank
-    if rank and not with_others:
-        return 0
+    if not with_others:
+        if rank:
+            return 0
+        parallel.stay_alone()
     context: click.Context | None = None
     with parallel.one_voice():
         try:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 GRACE = 1.5
 
 _joined: Job | None = None
+_alone = False
 
 
 class Tag(IntEnum):
@@ -111,6 +112,12 @@ class Pause:
         self.job.watch()
 
 
+def stay_alone() -> None:
+    """Work without the other ranks from now on: they take no part, and MPI would wait for them for ever."""
+    global _alone
+    _alone = True
+
+
 def join() -> Job | None:
     """Join the other ranks; return None when this process is alone.
 
@@ -118,7 +125,7 @@ def join() -> Job | None:
     """
     global _joined
     expected = launched().size
-    if expected == 1 or _joined is not None:
+    if _alone or expected == 1 or _joined is not None:
         return _joined
     try:
         from mpi4py import MPI

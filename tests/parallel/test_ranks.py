@@ -118,9 +118,10 @@ def test_wrong_usage_is_said_once():
     assert errors.count("Error: ") == 1
 
 
-def test_a_verb_that_is_not_parallel_runs_in_rank_0_alone():
+def test_a_verb_that_is_not_parallel_runs_in_rank_0_alone(alone):
     code, out, _ = run(3, "alone", "all ranks miss")
     assert (code, out) == (3, "")
+    assert run(3, "alone", "fine") == (0, alone, "")
 
 
 def test_help_is_printed_once():
