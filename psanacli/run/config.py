@@ -200,7 +200,7 @@ class Configuration(Mapping[Key, Record]):
             try:
                 detector = names.find(name)
             except NotFoundError as error:
-                hint = error.hint or did_you_mean(name, types)
+                hint = did_you_mean(name, types, error.hint)
                 raise NotFoundError(f"no configuration {name!r} at this moment", hint) from None
             found = [key for key in self if key.source.same_as(detector.source) and key.xtc_type.name in detector.types]
         if len(found) > 1:

@@ -23,7 +23,8 @@ def head(service: Transition, clock: float, fiducials: int = 0x1FFFF, **words: A
     """A header; `clock` in seconds with up to nine digits."""
     seconds, nanoseconds = divmod(round(clock * 1_000_000_000), 1_000_000_000)
     return {
-        "seconds": seconds, "nanoseconds": nanoseconds, "stamp_low": service << 24, "stamp_high": fiducials, "pattern": FULL, **words
+        "seconds": seconds, "nanoseconds": nanoseconds, "stamp_low": service << 24, "stamp_high": fiducials,
+        "pattern": FULL, **words
     }  # fmt: skip
 
 
@@ -224,8 +225,8 @@ def test_map_is_skipped_and_a_second_configure_is_not_delivered() -> None:
     start = transitions((Transition.Map, 0.5), *((Transition(h["stamp_low"] >> 24), h["seconds"]) for h in BEGIN))
     result = build({0: [*start, event(10, 30), *transitions((Transition.Configure, 20)), event(30, 90), *END]})
     assert result.actions == [
-        Action.NOTHING, Action.BEGIN_JOB, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.CONFIGURE, Action.EVENT,
-        Action.END_STEP, Action.END_RUN, Action.NOTHING,
+        Action.NOTHING, Action.BEGIN_JOB, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.CONFIGURE,
+        Action.EVENT,        Action.END_STEP, Action.END_RUN, Action.NOTHING,
     ]  # fmt: skip
 
 
@@ -290,8 +291,8 @@ def test_nesting_supplies_what_is_missing() -> None:
 
 HEADS = st.builds(
     lambda service, seconds, nanoseconds, fiducials, damage, env, pattern: {
-        "seconds": seconds, "nanoseconds": nanoseconds, "stamp_low": service << 24, "stamp_high": fiducials, "damage": damage,
-        "env": env, "pattern": pattern,
+        "seconds": seconds, "nanoseconds": nanoseconds, "stamp_low": service << 24, "stamp_high": fiducials,
+        "damage": damage,        "env": env, "pattern": pattern,
     },
     st.sampled_from([12] * 12 + list(range(16))),
     st.one_of(st.integers(0, 300), st.integers(0, 0xFFFFFFFF)),
