@@ -115,13 +115,6 @@ root = click.option(
 explain = click.option(
     "--explain", is_flag=True, help="Show every directory and pattern tried to find the data, and stop."
 )
-detector = click.option(
-    "-d",
-    "--detector",
-    multiple=True,
-    metavar="NAME",
-    help="A detector: full name, part of it, source string or DAQ alias; may be repeated.",
-)
 output = click.option("-o", "--output", metavar="PATH", type=click.Path(), help="Where the result goes.")
 number = click.option("-n", "--number", type=click.IntRange(min=0), metavar="N", help="Only the first N events.")
 events = click.option(

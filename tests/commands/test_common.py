@@ -37,7 +37,6 @@ def test_shared_options_arrive_under_their_names():
     @common.datasource
     @common.root
     @common.explain
-    @common.detector
     @common.output
     @common.number
     @common.events
@@ -49,14 +48,13 @@ def test_shared_options_arrive_under_their_names():
     def command(**values):
         seen.update(values)
 
-    words = "exp=xppdemo:run=1 more.xtc --root /a --root /b -d one -d two -o out.h5 -n 5 --events 1:3 -j 0 --json"
+    words = "exp=xppdemo:run=1 more.xtc --root /a --root /b -o out.h5 -n 5 --events 1:3 -j 0 --json"
     result = CliRunner().invoke(command, [*words.split(), "--dry-run", "--overwrite", "--explain", "-q", "-v"])
     assert result.exit_code == 0, result.output
     assert seen == {
         "datasource": ("exp=xppdemo:run=1", "more.xtc"),
         "root": ("/a", "/b"),
         "explain": True,
-        "detector": ("one", "two"),
         "output": "out.h5",
         "number": 5,
         "events": slice(1, 3),
