@@ -25,6 +25,8 @@ from psanacli.run import Action, Form, Key, Objects, Run
 from psanacli.xtc import Record, bind
 
 Ints = NDArray[np.int64]
+_MOST_TRIED = 100
+"""Objects that are tried, the largest first, to learn the shape of all."""
 _EXTRAS = {"time": "@psanacli.time", "_damage": "@psanacli.damage", "_mask": "u1"}
 
 
@@ -164,9 +166,12 @@ class Planner:
                 objects = replace(objects, product=objects.product._replace(form=Form.STORED))
             objects = absences.complete(objects)
             rows = np.flatnonzero((objects.stored | (objects.damage != 0)) & (self.position[objects.event] >= 0))
-            if len(rows):
+            if len(rows) < len(objects):
                 objects = objects.select(rows)
-                yield replace(objects, event=self.position[objects.event]), layout
+            if len(self.chosen) < len(self.position):
+                objects = replace(objects, event=self.position[objects.event])
+            if len(rows):
+                yield objects, layout
 
     def keys(self) -> Iterator[tuple[Any, TypeLayout]]:
         """Give the keys of the run that have an HDF5 form and are selected, in the order of event keys."""
@@ -213,22 +218,27 @@ class Planner:
         stored = np.flatnonzero(objects.stored)
         if not len(stored):
             return ()
-        row = int(stored[np.argmax(objects.size[stored])])
-        place = objects.key.xtc_type.name, objects.key.source.identity, int(objects.config[row])
-        known = self._templates.get(place)
-        if known is not None:
-            return known
-        try:
-            block = self.run.read(objects, np.array([row]))
-            bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, int(objects.config[row]))
-            columns = columns_of(layout, bound.batch(block.buffer, block.starts, block.sizes))
-        except DataError as error:
-            self.plan.notes.append(f"{group}: cannot be decoded, only its times are stored: {error.message}")
-            return ()
-        found = tuple(column for column in columns if not column.empty)
-        if bound.program is None:
-            self._templates[place] = found
-        return found
+        first: DataError | None = None
+        # The largest may be a damaged one.
+        for row in stored[np.argsort(-objects.size[stored], kind="stable")][:_MOST_TRIED].tolist():
+            place = objects.key.xtc_type.name, objects.key.source.identity, int(objects.config[row])
+            known = self._templates.get(place)
+            if known is not None:
+                return known
+            try:
+                block = self.run.read(objects, np.array([row]))
+                bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, place[2])
+                columns = columns_of(layout, bound.batch(block.buffer, block.starts, block.sizes))
+            except DataError as error:
+                first = first or error
+                continue
+            found = tuple(column for column in columns if not column.empty)
+            if bound.program is None:
+                self._templates[place] = found
+            return found
+        if first is not None:
+            self.plan.notes.append(f"{group}: cannot be decoded, only its times are stored: {first.message}")
+        return ()
 
     def configure_position(self) -> int:
         """Return the position of the Configure transition, which stands behind all events in their list."""

@@ -106,14 +106,25 @@ def may_store(damage: NDArray[np.uint32], type_words: NDArray[np.uint32], rules:
     return np.asarray(good & np.where(user, user_allowed, damage >> 24 == 0))
 
 
+def compact(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the same values in less memory: one value, seen at every index, where all are equal.
+
+    In a regular run that is so for the size, flags and damage of most detectors; there are as many of these arrays as
+    detectors, and as long as the run.
+    """
+    if len(values) > 1 and (values == values[0]).all():
+        return np.broadcast_to(values[0], len(values))
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where the payloads of one key are, row by row.
+    """Where the payloads of one key are, row by row.  The arrays are read-only, and may have a stride of 0.
 
     Attributes
     ----------
     key : Key
-    datagram : ndarray of int64
+    datagram : ndarray of int
         Row of the datagram table.
     offset, size : ndarray of int64
         Place of the stored payload in the file of the datagram, in bytes.  For a proxy the place of the proxy's own
@@ -154,7 +165,7 @@ class Objects(Places):
 
     Attributes
     ----------
-    event : ndarray of int64
+    event : ndarray of int
         Number of the event, ascending.
     damage : ndarray of uint32
         Damage word; of several contributions that of the last.

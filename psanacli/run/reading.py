@@ -75,7 +75,8 @@ class OpenFiles:
         """
         self._begin(np.unique(files).tolist())
         try:
-            failed, trouble = read_pieces(self._descriptors[files], offsets, sizes, places, out)
+            at, count = np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
+            failed, trouble = read_pieces(self._descriptors[files], at, count, places, out)
         finally:
             with self._idle:
                 self._reading -= 1
@@ -89,6 +90,7 @@ class OpenFiles:
 
     def read_block(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints) -> PayloadBlock:
         """Read pieces of files into a new buffer, one behind the other, each at a multiple of 8 bytes."""
+        sizes = np.ascontiguousarray(sizes)
         room = (sizes + 7) & ~np.int64(7)
         places = np.cumsum(room) - room
         out = np.empty(int(room.sum()), np.uint8)

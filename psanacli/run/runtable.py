@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from psanacli.run.config import ConfigTimeline
 from psanacli.run.files import XtcFile, missing_chunks
-from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, is_config, is_dropped
+from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, compact, is_config, is_dropped
 from psanacli.run.tables import (
     Action,
     Counters,
@@ -234,9 +234,20 @@ class RunTable:
         index, last_row, row, stored, config = index[chosen], row[last], row[chosen], stored[chosen], config[chosen]
         start, size, fits = self.place(datagrams[index], row, product)
         stored = stored & fits
-        datagram, flags = datagrams[index], self.contents.flags[row]
-        damage = self.contributions["damage"][last_row]
-        return Objects(key, datagram, start, size, flags, config, product, events[chosen], damage, stored)
+        # One such table a detector stays in memory, as long as the run: half the size where numbers are small.
+        small = np.int32 if max(len(self.datagrams), len(self.events)) < 1 << 31 else np.int64
+        return Objects(
+            key,
+            datagrams[index].astype(small),
+            start,
+            compact(size),
+            compact(self.contents.flags[row]),
+            compact(config),
+            product,
+            events[chosen].astype(small),
+            compact(self.contributions["damage"][last_row]),
+            compact(stored),
+        )
 
     def place(self, datagrams: Ints, rows: Ints, product: Product) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Return offset in the file and size of payloads, and whether the product fits into them.
