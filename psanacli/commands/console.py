@@ -181,7 +181,7 @@ def duration_text(seconds: float) -> str:
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def json_text(value: object, *, indent: int | None = None) -> str:
+def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
     """Return `value` as JSON, complete and valid.
 
     numpy scalars and arrays become numbers and nested lists; NaN and infinities, which JSON lacks, the strings
@@ -190,17 +190,22 @@ def json_text(value: object, *, indent: int | None = None) -> str:
     """
     import json
 
-    return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def print_json(value: object) -> None:
     """Print one JSON object to stdout, indented."""
-    click.echo(json_text(value, indent=2))
+    click.echo(json_text(value, indent=2, ascii_only=_ascii_only()))
 
 
 def print_json_line(value: object) -> None:
     """Print one line of JSON to stdout: for lists that are long, or of which people want the beginning soon."""
-    sys.stdout.write(json_text(value) + "\n")
+    sys.stdout.write(json_text(value, ascii_only=_ascii_only()) + "\n")
+
+
+def _ascii_only() -> bool:
+    """Whether stdout is not known to print every letter."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from psanacli.run.files import XtcFile
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
+from psanacli.run.payloads import PayloadError
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
@@ -75,6 +76,7 @@ __all__ = [
     "Names",
     "Objects",
     "PayloadBlock",
+    "PayloadError",
     "Places",
     "Presence",
     "Product",

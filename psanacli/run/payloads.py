@@ -29,6 +29,10 @@ from psanacli.xtc import (
 _KEPT_CONFIGS = 100_000
 
 
+class PayloadError(DataError):
+    """One payload is damaged inside; all others can still be read."""
+
+
 class Payloads:
     """What reads the objects of one run; any number of threads may use it.
 
@@ -56,9 +60,10 @@ class Payloads:
 
         Raises
         ------
+        PayloadError
+            A compressed payload is damaged, or one cannot be brought into the form of the key.
         DataError
-            A file ends before the payload does, a compressed payload is damaged, or small data do not fit to the
-            big file.
+            A file ends before the payload does, or small data do not fit to the big file.
         """
         if rows is not None:
             places = places.select(rows)
@@ -141,11 +146,11 @@ class Payloads:
         buffer.flags.writeable = False
         return PayloadBlock(buffer, starts, sizes)
 
-    def located(self, error: DataError, places: Places, row: int) -> DataError:
+    def located(self, error: DataError, places: Places, row: int) -> PayloadError:
         """Return an error about the payload of a row with its file and offset."""
         datagram = self.table.datagrams[int(places.datagram[row])]
         path = self.files.paths[int(datagram["file"])]
-        return DataError(f"{path}: {places.key} at offset {int(places.offset[row])}: {error.message}", error.hint)
+        return PayloadError(f"{path}: {places.key} at offset {int(places.offset[row])}: {error.message}", error.hint)
 
     def config(self, number: int) -> Record:
         """Return a configuration object by its number in the timeline; equal ones are one object.

@@ -265,6 +265,15 @@ class Run:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before using the data."""
+        notes = [str(problem) for problem in self.problems if problem.kind.ends_file]
+        others = sum(not problem.kind.ends_file for problem in self.problems)
+        if others:
+            notes.append(f"{others} places in datagrams contradict the format, see problems")
+        return (*self.remarks, *notes)
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know besides the problems."""
         notes = list(self.files.notes)
         if self.table.hidden_by_trigger:
             notes.append(
@@ -276,10 +285,6 @@ class Run:
             for file, size in zip(self.table.files, self.table.sizes, strict=True)
             if not size
         ]
-        notes += [str(problem) for problem in self.problems if problem.kind.ends_file]
-        others = sum(not problem.kind.ends_file for problem in self.problems)
-        if others:
-            notes.append(f"{others} places in datagrams contradict the format, see problems")
         services = self.table.groups["service"]
         if len(services) and not (services == 4).any():
             notes.append("there is no Configure: nothing that needs a configuration can be decoded")
