@@ -15,6 +15,9 @@ DEF CONTROL_QUEUE = 40
 DEF MAX_FIDUCIALS = 131040
 DEF SPLIT = 2
 
+# The datagram itself is marked as incomplete; a bit of psanacli.xtc.DatagramFlag.
+DEF NOT_ENTERED = 64
+
 DEF MAP = 2
 DEF CONFIGURE = 4
 DEF BEGIN_RUN = 6
@@ -409,7 +412,8 @@ cdef void act(
                     has_daq = True
                     if table[members[m]].env >> 31 == 0:
                         trimmed = False
-                if not only_epics[table[members[m]].pattern]:
+                # A datagram whose contents contradict the format may have held more than was found.
+                if not only_epics[table[members[m]].pattern] or table[members[m]].flags & ~NOT_ENTERED:
                     epics = False
             if trimmed and has_daq:
                 group.action = ACT_TRIMMED

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import UsageError
+from psanacli.errors import NotFoundError, UsageError
 from psanacli.run.names import Detector as Found
 from psanacli.run.readers import Reader
 from psanacli.xtc import Batch, Record, Records, Source
@@ -180,6 +180,12 @@ class Detectors(Mapping[str, Detector]):
 
     def __len__(self) -> int:
         return len(self._sources)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self[name].types)
+        except NotFoundError:
+            return False
 
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._sources, *self._run.aliases]
