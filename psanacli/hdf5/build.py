@@ -69,7 +69,7 @@ def _attribute(owner: Any, name: str, value: Any) -> None:
     """Write an attribute: text as a variable C string, numpy values in their own type."""
     if isinstance(value, str):
         form = form_of("str")
-        text = np.frombuffer(value.encode("utf-8") + b"\0", np.uint8).copy()
+        text = np.frombuffer(value.encode("utf-8", "surrogateescape") + b"\0", np.uint8).copy()
         attribute = h5a.create(owner, name.encode(), form.type_id, h5s.create(h5s.SCALAR))
         attribute.write(np.array(text.ctypes.data, np.uint64), form.type_id)
         return
@@ -101,6 +101,7 @@ def _store(tree: _Tree, value: Value) -> None:
             rows = np.array(image, copy=True, order="C")
             place_pointers(form, rows.reshape(-1), value.heap)
             dataset.write(h5s.ALL, h5s.ALL, _bytes(rows), form.type_id)
+        dataset._close()  # by itself it would close later, where nobody hears of an error
 
 
 def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:

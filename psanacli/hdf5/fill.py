@@ -18,10 +18,10 @@ from h5py import h5d, h5s
 from numpy.typing import NDArray
 
 from psanacli.hdf5.names import TIME, damage_rows
-from psanacli.hdf5.output import Output, told
+from psanacli.hdf5.output import Output
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
 from psanacli.hdf5.values import Column, Encoder, place_pointers
-from psanacli.run import Run
+from psanacli.run import PayloadError, Run
 from psanacli.xtc import bind
 from psanacli.xtc.columns import Batch
 
@@ -116,7 +116,11 @@ class Worker:
             first + np.flatnonzero(table.objects.stored[first:stop])
             for table, (first, stop) in zip(tables, bounds, strict=True)
         ]
-        payloads = self.run.read_many([table.objects for table in tables], chosen)
+        try:
+            payloads = self.run.read_many([table.objects for table in tables], chosen)
+        except PayloadError:
+            chosen = [self._readable(table, rows, filled) for table, rows in zip(tables, chosen, strict=True)]
+            payloads = self.run.read_many([table.objects for table in tables], chosen)
         spans = []
         for table, (first, stop), rows, payload in zip(tables, bounds, chosen, payloads, strict=True):
             batches = []
@@ -137,8 +141,20 @@ class Worker:
             spans.append(Span(first, stop, batches))
         return spans
 
+    def _readable(self, table: Table, rows: Array, filled: Filled) -> Array:
+        """Return the rows whose payloads are sound; the others stay blank."""
+        sound = np.ones(len(rows), bool)
+        for index in range(len(rows)):
+            try:
+                self.run.read(table.objects, rows[index : index + 1])
+            except PayloadError:
+                sound[index] = False
+        if not sound.all():
+            self._blank(table, rows[~sound], filled)
+        return rows[sound]
+
     def _blank(self, table: Table, rows: Array, filled: Filled) -> None:
-        """Count objects that do not fit into their payloads, and take them out of the mask.
+        """Count objects that are damaged or do not fit into their payloads, and take them out of the mask.
 
         The chunk of the mask belongs to this block or to an earlier one, so it is in its place by then.
         """
@@ -242,20 +258,29 @@ class Placer:
 
     def __call__(self, block: Block, filled: Filled) -> None:
         """Place what a worker made, and make a checkpoint now and then."""
-        with told(self.output.path):
+        with self.output.told():
             for piece in filled.pieces:
                 self._place(piece)
         self.changed.update(filled.changed)
         self.broken.update(filled.broken)
         if self.output.checkpoint_due:
-            self._open.clear()
+            self.release()
             self.output.checkpoint(block.number + 1)
+
+    def release(self) -> None:
+        """Close all datasets; what they have in memory is written, which may fail."""
+        cached = (self.plan.datasets[number] for number in self._open)
+        self.output.make_sure(sum(each.chunk * each.form.dtype.itemsize for each in cached if each.form.pointers))
+        with self.output.told():
+            for dataset in self._open.values():
+                dataset._close()
+        self._open.clear()
 
     def _place(self, piece: Piece) -> None:
         dataset = self._open.get(piece.dataset)
         if dataset is None:
             if len(self._open) >= self.MOST_OPEN:
-                self._open.clear()
+                self.release()
             dataset = h5d.open(self.output.file, os.fsencode(self.plan.datasets[piece.dataset].path))
             self._open[piece.dataset] = dataset
         if not piece.count:

@@ -12,6 +12,7 @@ is killed just then has to start over, which the journal shows.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import time
@@ -32,18 +33,6 @@ MOST_METADATA = 48 << 20
 
 Build = Callable[[h5f.FileID], list[tuple[bytes, int]]]
 """Makes groups and datasets of a new file; returns the datasets whose shuffle filter needs another element size."""
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn errors of the system and of HDF5 into an `OutputError` that names the file."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except (OSError, RuntimeError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _reason(str(error))
-        raise OutputError(f"{path}: cannot be written: {reason}") from error
 
 
 def _reason(text: str) -> str:
@@ -80,7 +69,30 @@ class Output:
         self._lock = -1
         self._checked = 0.0
         self._kept = False
+        self._diverted = False
+        self._descriptor = -1
         self.file: h5f.FileID | None = None
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Turn errors of the system and of HDF5 into an `OutputError` that names the file."""
+        try:
+            yield
+        except OutputError:
+            self._divert()
+            raise
+        except (OSError, RuntimeError) as error:
+            self._divert()
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else _reason(str(error))
+            raise OutputError(f"{self.path}: cannot be written: {reason}") from error
+
+    def _divert(self) -> None:
+        """Let HDF5 write nowhere from now on: what it still has in memory must not reach a file that may be full."""
+        if self.file is not None and not self._diverted:
+            nowhere = os.memfd_create("psanacli-dropped")
+            os.dup2(nowhere, self._descriptor)
+            os.close(nowhere)
+            self._diverted = True
 
     def begin(self, build: Build) -> int:
         """Make the file, or open the one that was begun.
@@ -102,7 +114,7 @@ class Output:
         """
         if self.path.exists() and not self._overwrite:
             raise OutputError(f"{self.path} exists", "--overwrite replaces it")
-        with told(self.path):
+        with self.told():
             self._lock = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._take_lock()
             self.done = self._checkpointed() if self._resume else 0
@@ -142,23 +154,42 @@ class Output:
         os.fsync(self._lock)
 
     def _create(self, build: Build) -> None:
-        creation = h5p.create(h5p.FILE_CREATE)
+        """Make the structure in memory and write it as it is: an error of the disk is then none of HDF5's."""
+        access = _access()
+        access.set_fapl_core(1 << 20, False)
+        memory = h5f.create(b"structure", h5f.ACC_EXCL, h5p.create(h5p.FILE_CREATE), access)
+        addresses = [(h5o.get_info(memory, name).addr, size) for name, size in build(memory)]
+        h5f.flush(memory)
+        image = io.BytesIO(memory.get_file_image())
+        memory.close()
+        for address, size in addresses:
+            set_shuffle_size(image, address, size)
         self.part.unlink(missing_ok=True)
-        self.file = h5f.create(os.fsencode(self.part), h5f.ACC_EXCL, creation, _access())
-        addresses = [(h5o.get_info(self.file, name).addr, size) for name, size in build(self.file)]
-        self._close()
-        with open(self.part, "r+b") as raw:
-            for address, size in addresses:
-                set_shuffle_size(raw, address, size)
+        with open(self.part, "xb") as file:
+            file.write(image.getbuffer())
         self._open()
 
     def _open(self) -> None:
         self.file = h5f.open(os.fsencode(self.part), h5f.ACC_RDWR, _access())
+        self._descriptor = self.file.get_vfd_handle()
 
     def _close(self) -> None:
-        file, self.file = self.file, None
-        if file is not None:
-            file.close()
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def make_sure(self, size: int = 0) -> None:
+        """Raise if there is no room for what HDF5 has in memory and will write, `size` bytes of rows included.
+
+        HDF5 does not survive a write of its own metadata that fails.
+        """
+        if self.file is None or self._diverted:
+            return
+        with self.told():
+            os.posix_fallocate(self._descriptor, self.file.get_filesize() - 1, 1)
+            with open(self.part.with_name(f"{self.part.name}.room"), "wb") as room:
+                os.unlink(room.name)
+                os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + size + (1 << 16))
 
     @property
     def checkpoint_due(self) -> bool:
@@ -169,7 +200,8 @@ class Output:
 
     def checkpoint(self, done: int) -> None:
         """Make the first `done` blocks safe.  The file is closed and opened again, so identifiers of datasets become void."""
-        with told(self.path):
+        with self.told():
+            self.make_sure()
             self._write({"closing": done})
             self._kept = False
             self._close()
@@ -182,7 +214,8 @@ class Output:
 
     def finish(self) -> None:
         """Close and sync the file, and give it its final name."""
-        with told(self.path):
+        with self.told():
+            self.make_sure()
             self._kept = False
             self._close()
             _sync(self.part)
@@ -215,11 +248,8 @@ class Output:
         if not self._kept:
             self.part.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
-        if self.file is not None:
-            nowhere = os.memfd_create("dropped")
-            os.dup2(nowhere, self.file.get_vfd_handle())
-            os.close(nowhere)
-            self._close()
+        self._divert()
+        self._close()
 
     @property
     def kept(self) -> bool:

@@ -42,8 +42,8 @@ class Summary:
     damage : dict of str to int
         Number of blank rows (damaged or missing contributions) by group.
     changed, broken : Counter
-        By group: arrays of another shape than their dataset, padded or cut; objects that do not fit into their payload, left
-        blank.
+        By group: arrays of another shape than their dataset, padded or cut; objects that are damaged or do not fit into
+        their payload, left blank.
     notes : list of str
     """
 
@@ -63,7 +63,7 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """Return in words what the user should know, damage first."""
-        lines = _counted(self.broken, "objects do not fit into their payloads and are blank")
+        lines = _counted(self.broken, "objects are damaged or do not fit into their payloads, and are blank")
         lines += _counted(self.damage, "damaged or missing contributions are blank")
         lines += _counted(self.changed, "arrays have another shape than their dataset, and were padded or cut")
         return lines + self.notes
@@ -197,6 +197,7 @@ def translate(
         for block in made.blocks[:done]:
             advance(block.stop - block.first, block.bytes)
         run_ordered(made.blocks[done:], worker, placed, team)
+        place.release()
         output.finish()
     return Summary(
         path,

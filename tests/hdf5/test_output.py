@@ -1,0 +1,175 @@
+"""The output file exists whole or not at all, whatever happens, and an interrupted translation can go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import pytest
+from hdf5.comparison import compare
+
+from psanacli.commands.main import run
+from psanacli.demo import Sample
+from psanacli.errors import OutputError
+from psanacli.hdf5.output import Output
+
+
+def command(here: Path, sample: Sample, out: Path, *more: str) -> list[str]:
+    return [sys.executable, str(here / "program.py"), str(sample.root), sample.datasource, str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def whole(here: Path, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that nobody interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "out.h5"
+    subprocess.run(command(here, sample, out), check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def differences(a: Path, b: Path) -> list[object]:
+    return list(compare(a, b, Counter(), "resumed"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_instant_and_resumed(
+    here: Path, sample: Sample, whole: Path, tmp_path: Path, seed: int, tally: Counter[str]
+) -> None:
+    chance = random.Random(seed)
+    out = tmp_path / "out.h5"
+    for attempt in range(4):
+        process = subprocess.Popen(command(here, sample, out, "--resume"), stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(chance.randrange(1, 6)):
+            process.stdout.readline()
+        time.sleep(chance.random() * 0.03)
+        process.kill()
+        process.communicate()
+        if out.exists():
+            break  # the kill came after the end
+    else:
+        subprocess.run(command(here, sample, out, "--resume"), check=True, stdout=subprocess.DEVNULL)
+    assert attempt > 0
+    assert not differences(whole, out)
+    assert os.listdir(tmp_path) == ["out.h5"]
+    tally["HDF5: kills survived"] += attempt
+
+
+def test_resumed_from_a_checkpoint_not_from_the_start(here: Path, sample: Sample, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(6):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    again = subprocess.run(command(here, sample, out, "--resume"), check=True, capture_output=True, text=True)
+    assert int(again.stdout.split()[0]) >= 4
+
+
+def test_other_options_start_anew(here: Path, sample: Sample, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(6):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    words = command(here, sample, out, "--resume", "--epics", "always")
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[0] == "0"
+
+
+def test_interrupted_by_the_user(here: Path, sample: Sample, tmp_path: Path) -> None:
+    out = tmp_path / "out.h5"
+    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted" in words
+    assert not out.exists()
+    assert out.with_name(".out.h5.part").exists()  # for --resume
+    subprocess.run(command(here, sample, out, "--resume"), check=True, stdout=subprocess.DEVNULL)
+    assert os.listdir(tmp_path) == ["out.h5"]
+
+
+@pytest.mark.parametrize("limit", [3_000, 100_000, 400_000])
+def test_no_room(sample: Sample, tmp_path: Path, limit: int) -> None:
+    out = tmp_path / "out.h5"
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(out)]
+    process = subprocess.run(
+        [sys.executable, "-m", "psanacli", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert process.returncode == 5, process.stderr
+    assert "cannot be written" in process.stderr and "File too large" in process.stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_full_disk(sample: Sample, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no mounts here")
+    try:
+        words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(disk / "out.h5")]
+        process = subprocess.run([sys.executable, "-m", "psanacli", *words], capture_output=True, text=True, timeout=60)
+        assert process.returncode == 5, process.stderr
+        assert "No space left" in process.stderr
+        assert os.listdir(disk) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_existing_file_is_kept(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.h5"
+    out.write_text("precious")
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(out), "-q"]
+    assert run(words) == 5
+    assert "exists" in capsys.readouterr().err and out.read_text() == "precious"
+    assert run([*words, "--overwrite"]) == 0
+    with h5py.File(out) as file:
+        assert file.attrs[":schema:version"] == 5
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    first = Output(tmp_path / "out.h5", {"of": "one"})
+    with first:
+        first.begin(lambda file: [])
+        with Output(tmp_path / "out.h5", {"of": "another"}) as second, pytest.raises(OutputError, match="another process"):
+            second.begin(lambda file: [])
+        first.finish()
+    assert (tmp_path / "out.h5").exists()
+
+
+def test_no_such_directory(sample: Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(tmp_path / "none" / "out.h5")]
+    assert run(words) == 2
+    assert "no such directory" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("h5dump") is None, reason="no hdf5-tools here")
+def test_other_readers(whole: Path) -> None:
+    for words in (["h5ls", "-r"], ["h5dump", "-H"], ["h5dump", "-d", "/Configure:0000/Run:0000/CalibCycle:0000"]):
+        if "-d" in words:
+            with h5py.File(whole) as file:
+                step = file["Configure:0000/Run:0000/CalibCycle:0000"]
+                name = next(f"{step.name}/{kind}/{source}/time" for kind in step for source in step[kind])
+            words = ["h5dump", "-d", name]
+        done = subprocess.run([*words, str(whole)], capture_output=True, text=True)
+        assert done.returncode == 0 and "unable" not in done.stdout + done.stderr
