@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -43,6 +43,15 @@ class Crew(Generic[J, R]):
     def submit(self, number: int, job: J) -> None:
         """Put a job into the queue."""
         self._jobs.put((number, job))
+
+    def next_done(self) -> Done[R]:
+        """Wait for the next job that ends."""
+        while True:
+            try:
+                # Not for ever: a Ctrl-C in the instant before a wait begins would go unnoticed until its end.
+                return self.done.get(timeout=0.2)
+            except Empty:
+                continue
 
     def __enter__(self) -> Crew[J, R]:
         return self

@@ -64,7 +64,7 @@ def _with_threads(jobs: Iterable[J], work: Callable[[J], R], place: Callable[[J,
                 crew.submit(*item)
             if not dealt:
                 return
-            number, result, error = crew.done.get()
+            number, result, error = crew.next_done()
             if error is not None:
                 raise error
             results[number] = result  # type: ignore[assignment]  # without an error this is what `work` returned
