@@ -101,13 +101,9 @@ class Worker:
         found = []
         for number in table.numbers:
             dataset = self.plan.datasets[number]
-            size = dataset.chunk if self._direct(dataset) else 1
+            size = dataset.chunk if self.plan.direct(dataset) else 1
             found.append((-(-low // size) * size, min(-(-high // size) * size, dataset.rows)))
         return found
-
-    def _direct(self, dataset: Dataset) -> bool:
-        """Whether workers make the chunks of a dataset as they stand in the file."""
-        return self.plan.compression.outside and not dataset.form.pointers
 
     def _read(self, tables: list[Table], ranges: list[list[tuple[int, int]]], filled: Filled) -> list[Span]:
         """Read the payloads of all tables, what lies side by side in one go."""
@@ -193,7 +189,7 @@ class Worker:
     def _pieces(self, number: int, first: int, rows: Array, encoder: Encoder) -> Iterator[Piece]:
         """Cut rows into pieces: chunks as they stand in the file, or rows for HDF5 to write."""
         dataset = self.plan.datasets[number]
-        if not self._direct(dataset):
+        if not self.plan.direct(dataset):
             heap = encoder.heap if dataset.form.pointers else None
             yield Piece(number, first, len(rows), np.ascontiguousarray(rows), heap)
             return
@@ -237,6 +233,14 @@ def _fill_nan(rows: Array) -> None:
         rows[...] = np.nan
 
 
+def _room_of(pieces: list[Piece]) -> int:
+    """Return the bytes that pieces take in the file at most, with the nodes of the indices of chunks."""
+    data = sum(len(piece.data) for piece in pieces if not piece.count)
+    data += sum(piece.data.nbytes for piece in pieces if piece.count)
+    data += sum(2 * len(piece.heap) for piece in pieces if piece.heap is not None)
+    return data + (len(pieces) << 6) + (len({piece.dataset for piece in pieces}) << 13)
+
+
 class Placer:
     """Puts pieces into their places, in one thread.
 
@@ -254,10 +258,10 @@ class Placer:
         self.output = output
         self.changed: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
-        self._open: dict[int, h5d.DatasetID] = {}
 
     def __call__(self, block: Block, filled: Filled) -> None:
         """Place what a worker made, and make a checkpoint now and then."""
+        self.output.make_room(_room_of(filled.pieces))
         with self.output.told():
             for piece in filled.pieces:
                 self._place(piece)
@@ -267,22 +271,50 @@ class Placer:
             self.release()
             self.output.checkpoint(block.number + 1)
 
+    def go_on(self, done: int) -> None:
+        """Clear what an interrupted process left in chunks that HDF5 writes in place: rows of blocks that are not done.
+
+        They refer to places in the file that the checkpoint knows nothing of.
+        """
+        first = self.plan.blocks[done].first if done < len(self.plan.blocks) else len(self.plan.events)
+        with self.output.told():
+            for table in self.plan.tables:
+                row = int(np.searchsorted(table.objects.event, first))
+                for number in table.numbers:
+                    plan = self.plan.datasets[number]
+                    if plan.form.pointers and row % plan.chunk and row < plan.rows:
+                        self._clear(self._dataset(number), plan, row)
+
+    def _clear(self, dataset: h5d.DatasetID, plan: Dataset, row: int) -> None:
+        """Set the rows of a chunk from `row` on to nothing."""
+        start = row - row % plan.chunk
+        if not any(dataset.get_chunk_info(i).chunk_offset[0] == start for i in range(dataset.get_num_chunks())):
+            return
+        _, content = dataset.read_direct_chunk((start,))
+        kept = (row - start) * plan.form.dtype.itemsize
+        dataset.write_direct_chunk((start,), content[:kept] + bytes(len(content) - kept))
+
     def release(self) -> None:
         """Close all datasets; what they have in memory is written, which may fail."""
-        cached = (self.plan.datasets[number] for number in self._open)
-        self.output.make_sure(sum(each.chunk * each.form.dtype.itemsize for each in cached if each.form.pointers))
+        cached = (self.plan.datasets[number] for number in self.output.datasets)
+        self.output.make_room(sum(each.chunk * each.form.dtype.itemsize for each in cached if not self.plan.direct(each)))
         with self.output.told():
-            for dataset in self._open.values():
+            for dataset in self.output.datasets.values():
                 dataset._close()
-        self._open.clear()
+        self.output.datasets.clear()
+
+    def _dataset(self, number: int) -> h5d.DatasetID:
+        """Return an open dataset."""
+        dataset = self.output.datasets.get(number)
+        if dataset is None:
+            if len(self.output.datasets) >= self.MOST_OPEN:
+                self.release()
+            dataset = h5d.open(self.output.file, os.fsencode(self.plan.datasets[number].path))
+            self.output.datasets[number] = dataset
+        return dataset
 
     def _place(self, piece: Piece) -> None:
-        dataset = self._open.get(piece.dataset)
-        if dataset is None:
-            if len(self._open) >= self.MOST_OPEN:
-                self.release()
-            dataset = h5d.open(self.output.file, os.fsencode(self.plan.datasets[piece.dataset].path))
-            self._open[piece.dataset] = dataset
+        dataset = self._dataset(piece.dataset)
         if not piece.count:
             dataset.write_direct_chunk((piece.row,), piece.data)
             return

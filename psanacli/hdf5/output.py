@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from h5py import h5f, h5o, h5p
+from h5py import h5d, h5f, h5o, h5p
 
 from psanacli.errors import OutputError
 from psanacli.hdf5.object_header import set_shuffle_size
@@ -56,6 +56,13 @@ class Output:
         Replace a file of that name.
     resume : bool
         Go on with what an interrupted process left, if there is something that fits.
+
+    Attributes
+    ----------
+    file : h5py.h5f.FileID or None
+        The open file.
+    datasets : dict
+        Open datasets, which have to be closed before the file is.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any], *, overwrite: bool = False, resume: bool = False) -> None:
@@ -71,6 +78,8 @@ class Output:
         self._kept = False
         self._diverted = False
         self._descriptor = -1
+        self._room = 0
+        self.datasets: dict[int, h5d.DatasetID] = {}
         self.file: h5f.FileID | None = None
 
     @contextmanager
@@ -165,31 +174,35 @@ class Output:
         for address, size in addresses:
             set_shuffle_size(image, address, size)
         self.part.unlink(missing_ok=True)
-        with open(self.part, "xb") as file:
-            file.write(image.getbuffer())
+        _write_new(self.part, image.getvalue())
         self._open()
 
     def _open(self) -> None:
         self.file = h5f.open(os.fsencode(self.part), h5f.ACC_RDWR, _access())
         self._descriptor = self.file.get_vfd_handle()
+        self._room = os.fstat(self._descriptor).st_size
 
     def _close(self) -> None:
         if self.file is not None:
             self.file.close()
             self.file = None
 
-    def make_sure(self, size: int = 0) -> None:
-        """Raise if there is no room for what HDF5 has in memory and will write, `size` bytes of rows included.
+    def make_room(self, size: int) -> None:
+        """Take the room on the disk for `size` bytes that will be appended, and for what HDF5 has in memory, or raise.
 
-        HDF5 does not survive a write of its own metadata that fails.
+        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own may be the first to
+        find the disk full.
         """
         if self.file is None or self._diverted:
             return
         with self.told():
-            os.posix_fallocate(self._descriptor, self.file.get_filesize() - 1, 1)
+            end = self.file.get_filesize() + size + (1 << 12)
+            if end > self._room:
+                os.posix_fallocate(self._descriptor, self._room, end - self._room)
+                self._room = end
             with open(self.part.with_name(f"{self.part.name}.room"), "wb") as room:
                 os.unlink(room.name)
-                os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + size + (1 << 16))
+                os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + (1 << 16))
 
     @property
     def checkpoint_due(self) -> bool:
@@ -201,7 +214,7 @@ class Output:
     def checkpoint(self, done: int) -> None:
         """Make the first `done` blocks safe.  The file is closed and opened again, so identifiers of datasets become void."""
         with self.told():
-            self.make_sure()
+            self.make_room(0)
             self._write({"closing": done})
             self._kept = False
             self._close()
@@ -215,7 +228,7 @@ class Output:
     def finish(self) -> None:
         """Close and sync the file, and give it its final name."""
         with self.told():
-            self.make_sure()
+            self.make_room(0)
             self._kept = False
             self._close()
             _sync(self.part)
@@ -249,6 +262,9 @@ class Output:
             self.part.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
         self._divert()
+        for dataset in self.datasets.values():
+            if dataset.valid:
+                dataset._close()
         self._close()
 
     @property
@@ -267,6 +283,16 @@ def _access() -> h5p.PropFAID:
     cache.incr_mode = cache.flash_incr_mode = cache.decr_mode = 0
     access.set_mdc_config(cache)
     return access
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

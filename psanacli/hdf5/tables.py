@@ -167,6 +167,10 @@ class Plan:
         """Size of all datasets in event form without compression."""
         return sum(dataset.bytes for dataset in self.datasets)
 
+    def direct(self, dataset: Dataset) -> bool:
+        """Whether workers make the chunks of a dataset as they stand in the file."""
+        return self.compression.outside and not dataset.form.pointers
+
     def overview(self) -> list[tuple[str, int, int, tuple[int, ...], int]]:
         """Return for each group with event data: datasets, rows, shape of the largest, bytes without compression."""
         found: dict[str, list[Dataset]] = {}

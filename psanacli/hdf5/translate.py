@@ -189,6 +189,8 @@ def translate(
     with Output(path, _identity(made), overwrite=overwrite, resume=resume) as output:
         done = output.begin(lambda file: build(made, file))
         place = Placer(made, output)
+        if done:
+            place.go_on(done)
 
         def placed(block: Block, filled: Any) -> None:
             place(block, filled)
