@@ -6,6 +6,8 @@ event at or after it, and of several that belong to one event the last counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,16 +83,32 @@ def add(planner: Planner) -> None:
         return
     links = _links(planner)
     _add_configure(planner, links)
+    for name, time, first in _records(planner):
+        for step in planner.steps if not planner.options.aligned else ():
+            events, rows = _entries(mode, time, first, step.first, step.stop)
+            if len(events):
+                add_rows(planner, step.path, name, events, rows, links.get(name, []))
+
+
+def _records(planner: Planner) -> Iterator[tuple[str, Ints, Ints]]:
+    """Give for each variable its records with a time, and the event that each belongs to."""
+    variables = planner.run.epics
     events = planner.table.events["group"][planner.chosen]
     for name, variable in variables.items():
         rows = variable._rows
         kinds = variables.heads["dbrType"][rows]
         time = rows[(kinds < _FIRST_CTRL) & (variables.heads["numElements"][rows] > 0)]
-        first = np.searchsorted(events, variables.places.group[time])
-        for step in planner.steps:
-            chosen = _entries(mode, time, first, step.first, step.stop)
-            if len(chosen[0]):
-                _add_step(planner, step.path, name, *chosen, links.get(name, []))
+        yield name, time, np.searchsorted(events, variables.places.group[time])
+
+
+def in_force(planner: Planner) -> Iterator[tuple[str, tuple[Ints, Ints]]]:
+    """Give for each variable the events in which it has a value, and the record of each."""
+    if planner.options.epics == "no":
+        return
+    for name, time, first in _records(planner):
+        events, rows = _entries("always", time, first, 0, planner.plan.count)
+        if len(events):
+            yield name, (events, rows)
 
 
 def _entries(mode: str, rows: Ints, first: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
@@ -117,8 +135,10 @@ def _entries(mode: str, rows: Ints, first: Ints, start: int, stop: int) -> tuple
     return events, chosen
 
 
-def _add_step(planner: Planner, step: str, name: str, events: Ints, rows: Ints, links: list[str]) -> None:
-    """Add the table of one variable in one step."""
+def add_rows(
+    planner: Planner, step: str, name: str, events: Ints, rows: Ints, links: Sequence[str] = (), aligned: int = 0
+) -> None:
+    """Add the table of one variable in one step; `aligned` is the number of rows of an aligned file, 0 for others."""
     epics = planner.run.epics
     heads = epics.heads[rows]
     kind, count = int(heads["dbrType"][0]), int(heads["numElements"][0])
@@ -133,13 +153,19 @@ def _add_step(planner: Planner, step: str, name: str, events: Ints, rows: Ints, 
     stored = np.ones(len(rows), bool)
     where = (places.datagram, places.offset, places.size, places.flags, places.config)
     objects = Objects(key, *where, product, events, damage, stored)
+    if aligned:
+        objects = expanded(objects, aligned)
     base = f"{step}/{names.EPICS}/{names.EPICS_SOURCE}"
     planner.plan.group(base, (("_xtcSrc", names.EPICS_SOURCE_WORDS),))
     column = Column(record_layout(kind, count), ())
-    chunk = chunk_rows(column.form.dtype.itemsize, len(rows), STAMP_ROWS)
-    data = planner.plan.add(Dataset(f"{base}/{name}/data", column.form, len(rows), chunk, column.form.dtype.itemsize))
-    numbers = (data, _time(planner, f"{base}/{name}", len(rows)))
-    planner.plan.tables.append(Table(f"{base}/{name}", objects, (column,), numbers, ("time",)))
+    size = column.form.dtype.itemsize
+    chunk = chunk_rows(size, len(objects), STAMP_ROWS)
+    numbers = [planner.plan.add(Dataset(f"{base}/{name}/data", column.form, len(objects), chunk, size))]
+    extras = () if aligned else ("time",)
+    if not aligned:
+        numbers.append(_time(planner, f"{base}/{name}", len(objects)))
+    table = Table(f"{base}/{name}", objects, (column,), tuple(numbers), extras, bool(aligned))
+    planner.plan.tables.append(table)
     planner.plan.links += [(f"{base}/{alias}", name) for alias in links]
 
 
@@ -182,7 +208,7 @@ def _add_configure(planner: Planner, links: dict[str, list[str]]) -> None:
         planner.plan.values.append(value)
         number = _time(planner, group, 1)
         event = np.array([planner.configure_position()])
-        objects = _nothing(event)
+        objects = nothing(event)
         planner.plan.tables.append(Table(group, objects, (), (number,), ("time",)))
         planner.plan.links += [(f"{base}/{alias}", name) for alias in links.get(name, [])]
 
@@ -209,9 +235,21 @@ def _control(planner: Planner, group: str, variable: Variable) -> Value | None:
     return Value(group, (("data", base_of(layout), (1,), values),), np.zeros(8, np.uint8))
 
 
-def _nothing(event: Ints) -> Objects:
-    """Return a row for an event without an object."""
-    none: dict[str, Any] = {name: np.zeros(1, np.int64) for name in ("datagram", "offset", "size", "config")}
-    words: dict[str, Any] = {name: np.zeros(1, np.uint32) for name in ("flags", "damage")}
+def nothing(event: Ints) -> Objects:
+    """Return rows for events without objects."""
+    count = len(event)
+    none: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("datagram", "offset", "size", "config")}
+    words: dict[str, Any] = {name: np.zeros(count, np.uint32) for name in ("flags", "damage")}
     kind = RECORD_KINDS[_FIRST_CTRL].xtc_type
-    return Objects(Key(kind, Source(0, 0)), product=Product(kind), event=event, stored=np.zeros(1, bool), **none, **words)
+    return Objects(Key(kind, Source(0, 0)), product=Product(kind), event=event, stored=np.zeros(count, bool), **none, **words)
+
+
+def expanded(objects: Objects, events: int) -> Objects:
+    """Return objects with a row for every event; those without an object are not ``stored``."""
+    arrays: dict[str, Any] = {}
+    for name, values in vars(objects).items():
+        if isinstance(values, np.ndarray):
+            arrays[name] = np.zeros(events, values.dtype)
+            arrays[name][objects.event] = values
+    arrays["event"] = np.arange(events)
+    return replace(objects, **arrays)

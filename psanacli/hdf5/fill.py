@@ -182,6 +182,8 @@ class Worker:
         objects = table.objects
         if name == "time":
             return stamps(self.plan.events, objects.event[first:stop])
+        if name == "step":
+            return np.ascontiguousarray(self.plan.events["step"][objects.event[first:stop]], "<i4")
         if name == "_damage":
             return damage_rows(objects.damage[first:stop])
         return objects.stored[first:stop].astype(np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError
-from psanacli.hdf5 import epics, names, once
+from psanacli.hdf5 import aligned, epics, names, once
 from psanacli.hdf5.absent import Absences
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
@@ -85,13 +85,16 @@ class Planner:
         for objects, _ in found:
             sizes += np.bincount(objects.event, objects.size * objects.stored, len(sizes)).astype(np.int64)
         sums = np.concatenate(([0], np.cumsum(sizes)))
-        for step in self.steps:
+        if self.options.aligned:
+            aligned.add(self, found, int(sums[-1]))
+            self.steps = [Step(aligned.GROUP, 0, 0, len(sizes))]
+        for step in self.steps if not self.options.aligned else ():
             events = step.stop - step.first
             span = block_events(events, int(sums[step.stop] - sums[step.first]))
             for objects, layout in found:
                 first, stop = np.searchsorted(objects.event, (step.first, step.stop)).tolist()
                 if stop > first:
-                    self._add(step.path, objects.select(slice(first, stop)), layout, span, stop - first == events)
+                    self.add_table(step.path, objects.select(slice(first, stop)), layout, span, stop - first == events)
         if self.options.configure_events:
             self._add_configure()
         epics.add(self)
@@ -142,7 +145,7 @@ class Planner:
             return
         path, start = opened
         skipped = self.options.steps is not None and "/CalibCycle:" in path and number not in self.options.steps
-        if not skipped:
+        if not skipped and not self.options.aligned:
             self.plan.group(path, (*start, *self._clock("end", group)))
 
     def _clock(self, which: str, group: int) -> tuple[tuple[str, Any], ...]:
@@ -185,8 +188,33 @@ class Planner:
                     found.append((Key(xtc_type, source), layout))
         return iter(sorted(found, key=lambda entry: (entry[0].source.identity, entry[1].name)))
 
-    def _add(self, path: str, objects: Objects, layout: TypeLayout, span: int, dense: bool) -> None:
-        """Add the table of one source in one step."""
+    def add_table(
+        self,
+        path: str,
+        objects: Objects,
+        layout: TypeLayout,
+        span: int,
+        dense: bool,
+        extras: tuple[str, ...] = tuple(_EXTRAS),
+        nan: bool = False,
+    ) -> None:
+        """Add the table of one source in one step.
+
+        Parameters
+        ----------
+        path : str
+            Group of the step.
+        objects : Objects
+        layout : TypeLayout
+        span : int
+            Events in a block.
+        dense : bool
+            Whether there is a row for each event, so that chunks can end where blocks do.
+        extras : tuple of str
+            Datasets beside those of the type.
+        nan : bool
+            What blank rows are (see `Table`).
+        """
         source = objects.key.source
         group = f"{path}/{layout.group}/{names.source_group(source)}"
         config = config_inside_of(self.run, objects)
@@ -194,7 +222,7 @@ class Planner:
         attributes = once.source_attributes(once.source_of(self, objects, 0), layout if columns else None)
         self.plan.group(f"{path}/{layout.group}", once.TYPE_ATTRIBUTES)
         self.plan.group(group, attributes)
-        damaged = int(np.count_nonzero(~objects.stored))
+        damaged = int(np.count_nonzero(~objects.stored & (objects.damage != 0)))
         if damaged:
             self.plan.damage[group] = damaged
         rows = len(objects)
@@ -205,11 +233,11 @@ class Planner:
             chunk = chunk_rows(form.dtype.itemsize, rows, most)
             item = column.base.dtype.itemsize
             numbers.append(self.plan.add(Dataset(f"{group}/{column.name}", form, rows, chunk, item)))
-        for name, text in _EXTRAS.items():
-            form = form_of(text)
+        for name in extras:
+            form = form_of(_EXTRAS[name])
             chunk = min(rows, STAMP_ROWS)
             numbers.append(self.plan.add(Dataset(f"{group}/{name}", form, rows, chunk, form.dtype.itemsize)))
-        self.plan.tables.append(Table(group, objects, columns, tuple(numbers), config=config))
+        self.plan.tables.append(Table(group, objects, columns, tuple(numbers), extras, nan, config))
 
     def _columns(
         self, objects: Objects, layout: TypeLayout, group: str, config: Record | None
@@ -256,7 +284,7 @@ class Planner:
         for key, layout in self.keys() if self.configure >= 0 else ():
             objects = once.in_configure(self, key)
             if objects is not None:
-                self._add(names.CONFIGURE, objects, layout, 1, True)
+                self.add_table(names.CONFIGURE, objects, layout, 1, True)
 
     # ---- blocks ----------------------------------------------------------------------------------------------------
 
