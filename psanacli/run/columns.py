@@ -59,16 +59,18 @@ class Column:
     readers : list of Reader
         Objects of one source, whose types may have the field.
     path : str
-        The field.
+        The field; empty for all stored fields, of objects of fixed size.
     """
 
     def __init__(self, payloads: Payloads, readers: list[Reader], path: str) -> None:
         self._payloads = payloads
         self.parts: list[tuple[Objects, str]] = []
         for reader in readers:
-            name = spelled(reader.key.xtc_type, path)
+            name = spelled(reader.key.xtc_type, path) if path else path
             if name is not None:
                 self.parts.append((reader.objects, name))
+        if not path:
+            _need_one_record_type([reader.key.xtc_type for reader in readers])
         if not self.parts:
             types = [reader.key.xtc_type for reader in readers]
             known = [name for xtc_type in types for name in xtc_type.accessors]
@@ -106,8 +108,15 @@ class Column:
                 mask[events] = False
         if result is None:
             result = np.zeros(stop - first)
-        full = np.broadcast_to(mask.reshape(-1, *[1] * (result.ndim - 1)), result.shape)
-        return np.ma.MaskedArray(result, full if result.ndim > 1 else mask)
+        full: Array
+        if result.dtype.names:
+            full = np.zeros(result.shape, np.ma.make_mask_descr(result.dtype))
+            full.view(bool).reshape(len(mask), -1)[...] = mask[:, np.newaxis]
+        elif result.ndim > 1:
+            full = np.broadcast_to(mask.reshape(-1, *[1] * (result.ndim - 1)), result.shape)
+        else:
+            full = mask
+        return np.ma.MaskedArray(result, full)
 
     def _pieces(self, objects: Objects, path: str, low: int, high: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Yield values with the rows of the objects they are of."""
@@ -134,9 +143,12 @@ class Column:
                     continue
                 layout = self._payloads.layout(objects, number)
                 fits = layout.fits(payload.buffer, starts, sizes)
-                if fits.any():
+                if fits.any() and path:
                     batch = Batch(layout, payload.buffer, starts[fits], sizes[fits])
                     yield rows[same[fits]], batch.column(path)
+                elif fits.any():
+                    width = np.arange(layout.size or 0)
+                    yield rows[same[fits]], payload.buffer[starts[fits, np.newaxis] + width].view(layout.dtype)[:, 0]
             at = next_at
 
     def _gather(
@@ -179,8 +191,19 @@ def _empty(count: int, values: Array, max_bytes: int, path: str) -> Array:
     return np.zeros((count, *values.shape[1:]), values.dtype)
 
 
+def _need_one_record_type(types: list[XtcType]) -> None:
+    """Raise an error unless all objects are records of one type of fixed size."""
+    names = ", ".join(xtc_type.name for xtc_type in types)
+    if len(types) > 1:
+        raise UsageError(f"the detector has objects of several types: {names}", "write DETECTOR/TYPE or DETECTOR.FIELD")
+    if types[0].size is None or types[0].config_types:
+        raise UsageError(f"objects of {names} have no fixed size", "write DETECTOR.FIELD")
+
+
 def _direct(layout: Layout, path: str) -> _Direct | None:
     """Return where a stored number, or array of fixed shape, is in each payload; None for all else."""
+    if not path and layout.dtype is not None:
+        return _Direct(0, (), layout.dtype)
     spot = layout.spots.get(path)
     if (
         spot is None

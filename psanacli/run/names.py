@@ -158,17 +158,24 @@ class DetectorNames:
         """Return the detector and the field of a name like ``EBeam.ebeamPhotonEnergy`` or ``opal_1/Frame.width``.
 
         The detector is the longest beginning that names one, as names of detectors have dots too; the rest is the
-        path of the field, not looked into.
+        path of the field, not looked into, and empty when `name` is that of a detector.
         """
-        if self._get(name) is not None:
-            raise UsageError(f"{name!r} names a detector, not a field of it", "write DETECTOR.FIELD")
+        if self._known(name):
+            return self.find(name), ""
         cuts = [place for place, letter in enumerate(name) if letter == "."]
         for cut in reversed(cuts):
             base = name[:cut]
-            if self._get(base) is not None or ("/" in base and self._get(base.rpartition("/")[0]) is not None):
+            if self._known(base):
                 return self.find(base), name[cut + 1 :]
         self.find(name[: cuts[-1]] if cuts else name)
         raise UsageError(f"{name!r} names no field", "write DETECTOR.FIELD")
+
+    def _known(self, name: str) -> bool:
+        if self._get(name) is not None:
+            return True
+        base, slash, type_name = name.rpartition("/")
+        found = self._get(base) if slash else None
+        return found is not None and bool(self._types_like(found, type_name))
 
     def _get(self, name: str) -> tuple[int, int] | None:
         found = self._names.get(name)
@@ -183,22 +190,22 @@ class DetectorNames:
         return found
 
     def _matching(self, name: str) -> list[tuple[int, int]]:
-        try:
-            match = SourceMatch.parse(name)
-        except UsageError:
-            return []  # no source string; perhaps another kind of name
-        if match.anything:
+        match = SourceMatch.understood(name)
+        if match is None or match.anything:
             return []
         return [identity for identity, source in self._sources.items() if match.matches(source)]
 
     def _of_type(self, identity: tuple[int, int], base: str, wanted: str) -> tuple[str, ...]:
-        types = self._types[identity]
-        spellings = {name: {fold(part) for part in _type_spellings(name)} for name in types}
-        chosen = tuple(name for name in types if fold(wanted.strip()) in spellings[name])
+        chosen = self._types_like(identity, wanted)
         if not chosen:
+            types = self._types[identity]
             hint = did_you_mean(wanted, types, f"its types are {', '.join(types)}")
             raise NotFoundError(f"{base!r} has no type {wanted!r}", hint)
         return chosen
+
+    def _types_like(self, identity: tuple[int, int], wanted: str) -> tuple[str, ...]:
+        spelled = fold(wanted.strip())
+        return tuple(name for name in self._types[identity] if spelled in map(fold, _type_spellings(name)))
 
     def _shown(self, identity: tuple[int, int]) -> str:
         source = self._sources[identity]

@@ -296,7 +296,8 @@ class Run:
         Parameters
         ----------
         name : str
-            Detector and field: ``"EBeam.ebeamPhotonEnergy"``, ``"ipm3/IpmFex.sum"``, ``"opal_1.data16"``.
+            Detector and field: ``"EBeam.ebeamPhotonEnergy"``, ``"ipm3/IpmFex.sum"``, ``"opal_1.data16"``.  A detector
+            alone, such as ``"EBeam"``, gives all its stored fields as a structured array.
         max_bytes : int
             Larger arrays are an error; go through `blocks` instead.
 
@@ -316,7 +317,7 @@ class Run:
 
     def _column(self, name: str) -> Column:
         _, path = self.names.find_field(name)
-        base = name[: -len(path) - 1]
+        base = name[: -len(path) - 1] if path else name
         return Column(self._payloads, self._readers_of(base), path)
 
     def blocks(self, *names: str, max_bytes: int = _BLOCK, events: slice | None = None) -> Iterator[Block]:
@@ -368,8 +369,12 @@ class Run:
         events = self.events
         table = events.table
         data = {}
+        columns: dict[str, np.ma.MaskedArray[Any, Any]] = {}
         for name in names:
             column = self.column(name, max_bytes=max_bytes)
+            fields = column.dtype.names
+            columns.update({f"{name}.{field}": column[field] for field in fields} if fields else {name: column})
+        for name, column in columns.items():
             full = column.data
             if np.any(column.mask):
                 full = np.where(column.mask, np.nan, full if full.dtype.kind == "f" else full.astype(np.float64))

@@ -244,25 +244,29 @@ class SourceMatch:
         UsageError
             The string means nothing.
         """
+        found = cls.understood(text, aliases)
+        if found is None:
+            known = [*(aliases or ()), *BLD_NAMES, *DETECTOR_NAMES, *(f":{device}" for device in DEVICE_NAMES)]
+            raise UsageError(
+                f"source string cannot be parsed: {text!r}",
+                did_you_mean(
+                    text.strip(), known, "sources look like CxiDs1.0:Cspad.0, :Cspad, EBeam or an alias of the run"
+                ),
+            )
+        return found
+
+    @classmethod
+    def understood(cls, text: str, aliases: Mapping[str, Source] | None = None) -> SourceMatch | None:
+        """Understand a source string as `parse` does; None for what is none."""
         wanted = text.strip()
         if not wanted:
             return cls(anything=True)
         if aliases and wanted in aliases:
             return cls.of(aliases[wanted])
         prefixed = _PREFIXED.fullmatch(wanted)
-        found: SourceMatch | None
         if prefixed is None:
-            found = _bld_match(wanted) or _detector_match(wanted)
-        else:
-            content = prefixed[2].strip()
-            found = _PREFIXED_MATCH[prefixed[1]](content)
-        if found is None:
-            known = [*(aliases or ()), *BLD_NAMES, *DETECTOR_NAMES, *(f":{device}" for device in DEVICE_NAMES)]
-            raise UsageError(
-                f"source string cannot be parsed: {text!r}",
-                did_you_mean(wanted, known, "sources look like CxiDs1.0:Cspad.0, :Cspad, EBeam or an alias of the run"),
-            )
-        return found
+            return _bld_match(wanted) or _detector_match(wanted)
+        return _PREFIXED_MATCH[prefixed[1]](prefixed[2].strip())
 
     @classmethod
     def of(cls, source: Source) -> SourceMatch:

@@ -142,6 +142,20 @@ def test_columns_of_the_whole_run(run: Run) -> None:
         run.column("opal_1.data16", max_bytes=100)
 
 
+def test_a_detector_alone_gives_all_its_fields(run: Run) -> None:
+    beam = run.column("EBeam")
+    energy = run.column("EBeam.ebeamPhotonEnergy")
+    assert (beam["ebeamPhotonEnergy"].mask == energy.mask).all()
+    assert beam["ebeamPhotonEnergy"].compressed().tolist() == energy.compressed().tolist()
+    assert beam["ebeamCharge"][3] == 0.75
+    with pytest.raises(UsageError, match="several types"):
+        run.column("ipm3")
+    with pytest.raises(UsageError, match="no fixed size"):
+        run.column("opal_1")
+    pytest.importorskip("xarray")
+    assert run.to_xarray(["EBeam"])["EBeam.ebeamCharge"].values[3] == 0.75
+
+
 def test_blocks_are_columns_of_some_events(run: Run) -> None:
     blocks = [*run.blocks("EBeam.ebeamPhotonEnergy", "opal_1.data16", max_bytes=200)]
     assert sum(len(block) for block in blocks) == EVENTS and len(blocks) > 3
