@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, info_tables
+from psanacli.commands import common, console, files, info_tables
 
 if TYPE_CHECKING:
     from psanacli.run import Run
 
 ALL_EVENTS = ":"
-MOST_PROBLEMS = 20
 SECTIONS = ("detectors", "epics", "steps")
 
 
@@ -85,7 +84,8 @@ def command(
             _print(run, chosen, events, missing)
     if png:
         _write_png(runs[0], Path(png))
-    _end(runs)
+    problems = [problem for run in runs for problem in run.problems]
+    files.fail_if_corrupt(problems, "everything before it, and other files, are shown")
 
 
 def _print(run: Run, chosen: list[str], events: slice | None, missing: bool) -> None:
@@ -121,27 +121,7 @@ def _print_json(runs: list[Run], events: slice | None, missing: bool) -> None:
 
 
 def _write_png(run: Run, path: Path) -> None:
-    from psanacli.errors import OutputError
     from psanacli.run import presence
 
-    try:
-        path.write_bytes(presence(run).png())
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    files.write_whole(path, presence(run).png())
     console.note(f"wrote {path}")
-
-
-def _end(runs: list[Run]) -> None:
-    """Say what is wrong with the files; if something is lost the command fails after all that could be done."""
-    from psanacli.errors import DataError
-    from psanacli.xtc import ProblemKind
-
-    problems = [problem for run in runs for problem in run.problems]
-    corrupt = [problem for problem in problems if problem.kind is not ProblemKind.LOOSE_BYTES]
-    others = [problem for problem in problems if problem not in corrupt[:1]]
-    for problem in others[:MOST_PROBLEMS]:
-        console.warn(str(problem))
-    if len(others) > MOST_PROBLEMS:
-        console.warn(f"{len(others) - MOST_PROBLEMS} more problems in the files", "psana dump shows them")
-    if corrupt:
-        raise DataError(str(corrupt[0]), "everything before it, and other files, are shown")

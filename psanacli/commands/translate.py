@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console
+from psanacli.commands import common, console, files
 from psanacli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from psanacli.hdf5 import Plan, Summary
-    from psanacli.run import Run
+    from psanacli.run import FileProblem, Run
 
 
 def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -121,8 +121,10 @@ def command(
     runs = open_runs(datasource, roots=root)
     paths = [output_path(run, output, several=len(runs) > 1) for run in runs]
     if len(set(paths)) < len(paths):
-        raise UsageError(f"several runs would be written to {paths[0]}", "put {run} into the name: '{exp}-r{run:04d}.h5'")
+        hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
+        raise UsageError(f"several runs would be written to {paths[0]}", hint)
     words = {"job": job_name(datasource), "command": shlex.join(["psana", *sys.argv[1:]])}
+    problems: list[FileProblem] = []
     damaged = False
     for run, path in zip(runs, paths, strict=True):
         with run:
@@ -137,6 +139,9 @@ def command(
                 if summary is not None:
                     _show_summary(run, summary, as_json)
                     damaged |= summary.damaged_data
+            problems += run.problems
+    if team.is_root:
+        files.fail_if_corrupt(problems, "the plan is made without it" if dry_run else "all else was translated")
     if damaged:
         raise DataError("some data are damaged beyond what their damage words say; all else was translated")
 
@@ -150,7 +155,8 @@ def _show_plan(path: Path, plan: Plan, as_json: bool) -> None:
         (group, datasets, rows, "x".join(map(str, shape)), console.bytes_text(size))
         for group, datasets, rows, shape, size in plan.overview()
     ]
-    title = f"{path}: {plan.count} events, {len(plan.datasets)} datasets, {console.bytes_text(plan.bytes)} uncompressed"
+    size = console.bytes_text(plan.bytes)
+    title = f"{path}: {plan.count} events, {len(plan.datasets)} datasets, {size} uncompressed"
     console.table(("group", "datasets", "rows", "largest", "bytes"), rows, title=title, align="<>><>")
     for note in plan.notes:
         console.note(note)
@@ -164,5 +170,5 @@ def _show_summary(run: Run, summary: Summary, as_json: bool) -> None:
     rate = console.bytes_text(sum(run.table.sizes) / max(summary.seconds, 1e-9))
     took = console.duration_text(summary.seconds)
     console.note(f"{summary.path}: {summary.events} events, {console.bytes_text(summary.bytes)} in {took} ({rate}/s)")
-    for line in (*run.notes, *summary.remarks()):
+    for line in (*run.remarks, *summary.remarks()):
         console.warn(line)

@@ -1,0 +1,67 @@
+"""What verbs have in common about files: what is wrong with those they read, and small ones they write."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psanacli.commands import console
+from psanacli.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from psanacli.run import FileProblem
+
+MOST_PROBLEMS = 20
+
+
+def fail_if_corrupt(problems: Iterable[FileProblem], hint: str) -> None:
+    """Say what is wrong with the files that were read; if it is more than loose bytes at an end, the verb fails.
+
+    Called after all that could be done, with `hint` to say what that is.
+
+    Raises
+    ------
+    DataError
+        With the first problem, its file and offset; the others are warnings.
+    """
+    from psanacli.xtc import ProblemKind
+
+    found = list(problems)
+    corrupt = [problem for problem in found if problem.kind is not ProblemKind.LOOSE_BYTES]
+    others = [problem for problem in found if problem not in corrupt[:1]]
+    for problem in others[:MOST_PROBLEMS]:
+        console.warn(str(problem))
+    if len(others) > MOST_PROBLEMS:
+        console.warn(f"{len(others) - MOST_PROBLEMS} more problems in the files", "psana dump shows them")
+    if corrupt:
+        raise DataError(str(corrupt[0]), hint)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file whole or not at all; it takes the place of an older one.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written; nothing has changed then.
+    """
+    part: str | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            part = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)  # a temporary file is for its owner alone
+        os.replace(part, path)
+        part = None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        if part is not None:
+            os.unlink(part)
