@@ -1,4 +1,4 @@
-"""Contributions that dropped out: blanks for their sources, filled in when the missing part of a split event comes later."""
+"""Contributions that dropped out: blanks for their sources, filled in when the rest of a split event comes later."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Absences:
     def complete(self, objects: Objects) -> Objects:
         """Return objects with a blank row for each event in which their source dropped out.
 
-        The source must have been there before in the step. If the rest of such an event came later, its object takes the place
-        of the blank.
+        The source must have been there before in the step. If the rest of such an event came later, its object takes
+        the place of the blank.
         """
         dropped = self._dropped.get(objects.key.source.identity)
         if dropped and len(objects):

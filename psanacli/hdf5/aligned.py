@@ -1,8 +1,8 @@
 """Aligned files: the same rows for all detectors, one an event, which is what people analyse.
 
-The group ``Aligned`` has ``time`` and ``step`` of all events, and a group for each type and source as the standard file has
-them in its steps, with ``_damage`` and ``_mask``.  Where an object is absent ``_mask`` is 0, floating-point numbers
-are NaN, all else is zero.  Configuration objects are in ``Configure:0000`` as usual.
+The group ``Aligned`` has ``time`` and ``step`` of all events, and a group for each type and source as the standard
+file has them in its steps, with ``_damage`` and ``_mask``.  Where an object is absent ``_mask`` is 0, floating-point
+numbers are NaN, all else is zero.  Configuration objects are in ``Configure:0000`` as usual.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def add(planner: Planner, found: list[tuple[Objects, TypeLayout]], size: int) ->
     Parameters
     ----------
     planner : Planner
+        Has the plan.
     found : list of (Objects, TypeLayout)
         As they are in the run, ``event`` being a position in the list of events.
     size : int
@@ -40,9 +41,10 @@ def add(planner: Planner, found: list[tuple[Objects, TypeLayout]], size: int) ->
     _add_times(planner, events)
     span = block_events(events, size)
     for objects, layout in found:
-        planner.add_table(GROUP, epics.expanded(objects, events), layout, span, True, extras=("_damage", "_mask"), nan=True)
-    for name, rows in epics.in_force(planner):
-        epics.add_rows(planner, GROUP, name, *rows, aligned=events)
+        rows = epics.expanded(objects, events)
+        planner.add_table(GROUP, rows, layout, span, True, extras=("_damage", "_mask"), nan=True)
+    for name, found_in, records in epics.in_force(planner):
+        epics.add_rows(planner, GROUP, name, found_in, records, aligned=events)
 
 
 def _add_times(planner: Planner, events: int) -> None:

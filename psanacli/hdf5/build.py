@@ -1,4 +1,4 @@
-"""Building: groups, attributes, links, objects stored once, and all datasets in their final length, before anything is filled."""
+"""Building: groups, attributes, links, objects stored once, and all datasets in their final length, not yet filled."""
 
 from __future__ import annotations
 

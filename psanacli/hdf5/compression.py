@@ -1,8 +1,8 @@
 """Filters of datasets, and chunks made in workers.
 
-Shuffle and deflate are made here, outside of HDF5 and of its lock, so that workers do it at the same time, with `isal` (Intel's
-library, several times faster than zlib) for level 1 and zlib for the others.  What the filter plugins of hdf5plugin do is left to
-HDF5, when the chunk is written.
+Shuffle and deflate are made here, outside of HDF5 and of its lock, so that workers do it at the same time, with
+`isal` (Intel's library, several times faster than zlib) for level 1 and zlib for the others.  What the filter plugins
+of hdf5plugin do is left to HDF5, when the chunk is written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from psanacli.errors import UsageError, did_you_mean
 from psanacli.hdf5 import _filters
 
+_fast: Any = zlib
 try:
-    from isal import isal_zlib as _fast
+    from isal import isal_zlib
+
+    _fast = isal_zlib
 except ImportError:
-    _fast = zlib
+    pass
 
 NAMES = ("none", "gzip", "bitshuffle-lz4", "zstd")
 _MEANT = "none, gzip, gzip:1 to gzip:9, bitshuffle-lz4, zstd, zstd:1 to zstd:19"
@@ -130,8 +133,8 @@ class Compression:
 def _deflate_planes(data: NDArray[np.uint8], plane: int) -> bytes:
     """Return a zlib stream in which those byte planes that are mere noise are stored as they are.
 
-    After shuffling, an image consists of its low bytes, then its high bytes. The low ones often cannot be compressed, and
-    trying takes as long as what is worth it. A sample of each plane tells.
+    After shuffling, an image consists of its low bytes, then its high bytes. The low ones often cannot be compressed,
+    and trying takes as long as what is worth it. A sample of each plane tells.
     """
     parts: list[Any] = [_ZLIB_HEAD]
     for start in range(0, len(data), plane):

@@ -24,7 +24,8 @@ _ELEMENT = re.compile(r"([\w.]+)\[(:?)(\d+)\]")
 def column(batch: Batch, accessor: str) -> Array:
     """Return the values of an accessor for all objects, shape ``(n, ...)``.
 
-    An accessor with an index gives the values for all indices; ``a[2]`` is one element of an array, ``a[:2]`` the first two.
+    An accessor with an index gives the values for all indices; ``a[2]`` is one element of an array, ``a[:2]`` the
+    first two.
     """
     special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))
     if special:
@@ -85,8 +86,11 @@ def _common_mode(batch: Batch) -> Array:
 
 
 def _section_mask(batch: Batch) -> Array:
-    """Return the mask of sections of quadrants (`CsPad.ElementV2`), from the region of interest in the configuration."""
-    masks = np.array([batch.layout.config.roiMask(quad) for quad in range(4)], np.uint32)
+    """Return the mask of sections of quadrants, from the region of interest in the configuration."""
+    config = batch.layout.config
+    if config is None:
+        raise DataError("a quadrant of a CSPAD without its configuration object")
+    masks = np.array([config.roiMask(quad) for quad in range(4)], np.uint32)
     return masks[batch.column("quad")]
 
 

@@ -1,7 +1,7 @@
 """EPICS in the file: control records and aliases in Configure, a table for each variable in each step.
 
-Values are those in force when an event is processed, records of the event included; so every record belongs to the first
-event at or after it, and of several that belong to one event the last counts.
+Values are those in force when an event is processed, records of the event included; so every record belongs to the
+first event at or after it, and of several that belong to one event the last counts.
 """
 
 from __future__ import annotations
@@ -101,14 +101,14 @@ def _records(planner: Planner) -> Iterator[tuple[str, Ints, Ints]]:
         yield name, time, np.searchsorted(events, variables.places.group[time])
 
 
-def in_force(planner: Planner) -> Iterator[tuple[str, tuple[Ints, Ints]]]:
+def in_force(planner: Planner) -> Iterator[tuple[str, Ints, Ints]]:
     """Give for each variable the events in which it has a value, and the record of each."""
     if planner.options.epics == "no":
         return
     for name, time, first in _records(planner):
         events, rows = _entries("always", time, first, 0, planner.plan.count)
         if len(events):
-            yield name, (events, rows)
+            yield name, events, rows
 
 
 def _entries(mode: str, rows: Ints, first: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
@@ -241,7 +241,8 @@ def nothing(event: Ints) -> Objects:
     none: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("datagram", "offset", "size", "config")}
     words: dict[str, Any] = {name: np.zeros(count, np.uint32) for name in ("flags", "damage")}
     kind = RECORD_KINDS[_FIRST_CTRL].xtc_type
-    return Objects(Key(kind, Source(0, 0)), product=Product(kind), event=event, stored=np.zeros(count, bool), **none, **words)
+    stored = np.zeros(count, bool)
+    return Objects(Key(kind, Source(0, 0)), product=Product(kind), event=event, stored=stored, **none, **words)
 
 
 def expanded(objects: Objects, events: int) -> Objects:

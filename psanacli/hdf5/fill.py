@@ -1,8 +1,8 @@
 """Filling: blocks of events are read, gathered into columns and compressed by workers, and placed by one.
 
 All sizes are known from the plan, and every chunk of every dataset belongs to the block that has its first row. So a
-worker needs nothing but the number of its block: what comes out is the same for any number of workers, and a translation that was
-interrupted goes on at any block.
+worker needs nothing but the number of its block: what comes out is the same for any number of workers, and a
+translation that was interrupted goes on at any block.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Bytes = NDArray[np.uint8]
 class Piece(NamedTuple):
     """Something to be placed in a dataset.
 
-    `count` is 0 for a whole chunk as it stands in the file; else `data` are so many rows in memory, with the heap to
+    `rows` is 0 for a whole chunk as it stands in the file; else `data` are so many rows in memory, with the heap to
     which their pointers refer.
     """
 
     dataset: int
     row: int
-    count: int
+    rows: int
     data: Any
     heap: Bytes | None = None
 
@@ -237,8 +237,8 @@ def _fill_nan(rows: Array) -> None:
 
 def _room_of(pieces: list[Piece]) -> int:
     """Return the bytes that pieces take in the file at most, with the nodes of the indices of chunks."""
-    data = sum(len(piece.data) for piece in pieces if not piece.count)
-    data += sum(piece.data.nbytes for piece in pieces if piece.count)
+    data: int = sum(len(piece.data) for piece in pieces if not piece.rows)
+    data += sum(piece.data.nbytes for piece in pieces if piece.rows)
     data += sum(2 * len(piece.heap) for piece in pieces if piece.heap is not None)
     return data + (len(pieces) << 6) + (len({piece.dataset for piece in pieces}) << 13)
 
@@ -299,7 +299,8 @@ class Placer:
     def release(self) -> None:
         """Close all datasets; what they have in memory is written, which may fail."""
         cached = (self.plan.datasets[number] for number in self.output.datasets)
-        self.output.make_room(sum(each.chunk * each.form.dtype.itemsize for each in cached if not self.plan.direct(each)))
+        sizes = (each.chunk * each.form.dtype.itemsize for each in cached if not self.plan.direct(each))
+        self.output.make_room(sum(sizes))
         with self.output.told():
             for dataset in self.output.datasets.values():
                 dataset._close()
@@ -317,7 +318,7 @@ class Placer:
 
     def _place(self, piece: Piece) -> None:
         dataset = self._dataset(piece.dataset)
-        if not piece.count:
+        if not piece.rows:
             dataset.write_direct_chunk((piece.row,), piece.data)
             return
         plan = self.plan.datasets[piece.dataset]
@@ -326,6 +327,6 @@ class Placer:
             rows = rows.copy()
             place_pointers(plan.form, rows, piece.heap)
         space = h5s.create_simple((plan.rows,))
-        space.select_hyperslab((piece.row,), (piece.count,))
-        memory = h5s.create_simple((piece.count,))
+        space.select_hyperslab((piece.row,), (piece.rows,))
+        memory = h5s.create_simple((piece.rows,))
         dataset.write(memory, space, rows.reshape(-1).view(np.uint8), plan.form.type_id)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from h5py import h5t
@@ -61,7 +62,7 @@ class Form:
     """
 
     type_id: h5t.TypeID
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     kind: str
     base: Form | None = None
     shape: tuple[int, ...] = ()
@@ -104,6 +105,7 @@ def compound(members: tuple[Member, ...], packed: bool = False, tail: int = 0) -
     Parameters
     ----------
     members : tuple of Member
+        In the order of the file.
     packed : bool
         Without the gaps of a C struct.
     tail : int
@@ -147,10 +149,10 @@ def form_of(text: str) -> Form:
     raise ValueError(f"not a form: {text!r}")
 
 
-def _resized(dtype: np.dtype, size: int) -> np.dtype:
-    fields = [dtype.fields[name] for name in dtype.names]
-    formats, offsets = [field[0] for field in fields], [field[1] for field in fields]
-    return np.dtype({"names": dtype.names, "formats": formats, "offsets": offsets, "itemsize": size})
+def _resized(dtype: np.dtype[Any], size: int) -> np.dtype[Any]:
+    fields = [(name, *field[:2]) for name, field in (dtype.fields or {}).items()]
+    names, formats, offsets = zip(*fields, strict=True)
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": size})
 
 
 def _string(size: int) -> h5t.TypeID:

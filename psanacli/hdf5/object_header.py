@@ -1,8 +1,9 @@
 """A correction to the header of a dataset that HDF5's interface does not offer: the element size of its shuffle filter.
 
-For a dataset of array elements (one image a row) HDF5 sets the element size of shuffle to that of the whole array. With one image a
-chunk the filter then does nothing, and images compress three times slower to files a third larger. What the
-filter really does follows from the number stored with the dataset, so any reader takes the size of a pixel as well.
+For a dataset of array elements (one image a row) HDF5 sets the element size of shuffle to that of the whole array.
+With one image a chunk the filter then does nothing, and images compress three times slower to files a third larger.
+What the filter really does follows from the number stored with the dataset, so any reader takes the size of a pixel
+as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _PIPELINE = 0x0B
 _CONTINUATION = 0x10
 _SHUFFLE = 2
 _PREFIX = struct.Struct("<BxHIIxxxx")
+_FILTER = struct.Struct("<HHHH")
 _MESSAGE = struct.Struct("<HHBxxx")
 _MOST_PIECES = 64
 
@@ -36,8 +38,8 @@ def set_shuffle_size(file: BinaryIO, address: int, size: int) -> None:
     Raises
     ------
     OutputError
-        There is no such header, or no shuffle filter in it. Source of the format: HDF5 File Format Specification, IV.A.1.a,
-        IV.A.2.l, IV.A.2.q.
+        There is no such header, or no shuffle filter in it. Source of the format: HDF5 File Format Specification,
+        IV.A.1.a, IV.A.2.l, IV.A.2.q.
     """
     file.seek(address)
     version, _, _, length = _PREFIX.unpack(file.read(_PREFIX.size))
@@ -79,9 +81,9 @@ def _shuffle_value(message: bytes) -> int | None:
     version, filters = message[:2]
     at = 8
     for _ in range(filters if version == 1 else 0):
-        number, name, _, values = struct.unpack_from("<HHHH", message, at)
+        number, name, _, values = _FILTER.unpack_from(message, at)
         at += 8 + name
         if number == _SHUFFLE and values:
-            return at
+            return int(at)
         at += 4 * (values + values % 2)
     return None

@@ -1,4 +1,4 @@
-"""What is stored once: configuration objects in the groups of Configure, runs and steps; and how shared types are taken apart."""
+"""What is stored once: configuration objects in the groups of Configure, runs and steps."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _places(planner: Planner, history: History) -> dict[str, int]:
 
 
 def in_configure(planner: Planner, key: Key) -> Objects | None:
-    """Return the object of an event type in the Configure transition, as the one row of a table; None if there is none."""
+    """Return the object of an event type in Configure, as the one row of a table; None if there is none."""
     table = planner.table
     products = table.contents.products.get((key.xtc_type.name, key.source.identity), [])
     if not products or key.xtc_type.kind == "config":

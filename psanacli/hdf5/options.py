@@ -27,9 +27,9 @@ class TranslateOptions:
     missing_ok : bool
         A pattern that matches nothing in the run is no error.
     epics : str
-        ``calib-repeat``: each step begins with the values in force, then as ``updates``; ``updates``: a row for each event
-        that brought a new record (the first event of the run has all that are known); ``always``: a row for each event;
-        ``no``: nothing.
+        ``calib-repeat``: each step begins with the values in force, then as ``updates``; ``updates``: a row for each
+        event that brought a new record (the first event of the run has all that are known); ``always``: a row for
+        each event; ``no``: nothing.
     compression : Compression
         Filters of the datasets.
     events : slice
@@ -75,9 +75,9 @@ class TranslateOptions:
 class Selection:
     """Decides which types and sources are translated.
 
-    A pattern is a glob (``*``, ``?``, ``[...]``; case and ``-``/``_`` do not matter). It is compared with the name of the
-    type (``Camera.FrameV1``, ``Camera::FrameV1``, or its short name in filters, ``Frame``), with the source (full name,
-    DAQ alias, or a source string such as ``DetInfo(:Opal1000)``), and with both as ``TYPE__SOURCE``.
+    A pattern is a glob (``*``, ``?``, ``[...]``; case and ``-``/``_`` do not matter). It is compared with the name of
+    the type (``Camera.FrameV1``, ``Camera::FrameV1``, or its short name in filters, ``Frame``), with the source (full
+    name, DAQ alias, or a source string such as ``DetInfo(:Opal1000)``), and with both as ``TYPE__SOURCE``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """A file that exists whole or not at all, and that an interrupted translation can go on with.
 
-The file grows under a hidden name beside the final one, and is renamed when it is complete and synced.  Beside it lies a journal: a
-first line says what is made from what, further lines how many blocks are safe in the file.
+The file grows under a hidden name beside the final one, and is renamed when it is complete and synced.  Beside it
+lies a journal: a first line says what is made from what, further lines how many blocks are safe in the file.
 
 HDF5 keeps its metadata in memory, and by itself writes some of it at any time.  Here it is told not to: between two
 checkpoints only chunks are appended, so what a killed process leaves is the file as of its last checkpoint, plus
@@ -190,8 +190,8 @@ class Output:
     def make_room(self, size: int) -> None:
         """Take the room on the disk for `size` bytes that will be appended, and for what HDF5 has in memory, or raise.
 
-        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own may be the first to
-        find the disk full.
+        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own may be the
+        first to find the disk full.
         """
         if self.file is None or self._diverted:
             return
@@ -212,7 +212,7 @@ class Output:
         return self.file is not None and self.file.get_mdc_size()[0] > MOST_METADATA
 
     def checkpoint(self, done: int) -> None:
-        """Make the first `done` blocks safe.  The file is closed and opened again, so identifiers of datasets become void."""
+        """Make the first `done` blocks safe.  The file is closed and opened again; no dataset may be open."""
         with self.told():
             self.make_room(0)
             self._write({"closing": done})
@@ -243,7 +243,9 @@ class Output:
     def __enter__(self) -> Output:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave nothing but what can be gone on with."""
         if self._lock < 0:
             return
@@ -257,7 +259,7 @@ class Output:
             self._lock = -1
 
     def _abandon(self) -> None:
-        """Drop the open file without another byte to the disk, which may be full; keep what the last checkpoint made safe."""
+        """Drop the open file without another byte to the disk; keep what the last checkpoint made safe."""
         if not self._kept:
             self.part.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
@@ -274,7 +276,7 @@ class Output:
 
 
 def _access() -> h5p.PropFAID:
-    """Return how files are opened: readable by every HDF5, metadata kept in memory, identifiers closed with the file."""
+    """Return how files are opened: for every HDF5, metadata kept in memory, identifiers closed with the file."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5f.CLOSE_STRONG)

@@ -23,6 +23,7 @@ def output_path(run: Run, output: str | None, *, several: bool = False) -> Path:
     Parameters
     ----------
     run : Run
+        The run.
     output : str or None
         A file, a directory, or a name with ``{exp}`` and ``{run}`` in it; None: the default name in this directory.
     several : bool
@@ -37,7 +38,8 @@ def output_path(run: Run, output: str | None, *, several: bool = False) -> Path:
     if output and Path(output).is_dir():
         pattern = str(Path(output) / DEFAULT_NAME)
     elif several and output and "{run" not in output:
-        raise UsageError(f"{output}: several runs go to several files", "name a directory, or put {run:04d} into the name")
+        hint = "name a directory, or put {run:04d} into the name"
+        raise UsageError(f"{output}: several runs go to several files", hint)
     if "{" in pattern:
         try:
             pattern = pattern.format(exp=run.experiment.name, run=run.number)
@@ -63,10 +65,13 @@ def outputs(
     Parameters
     ----------
     run : Run
+        The run.
     options : TranslateOptions
+        What to translate, and how.
     path : Path
         The file, or the master file of a split.
     team : Team
+        Who works; its root makes the plans.
     job, command : str
         See `plan`.
     """

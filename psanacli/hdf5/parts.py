@@ -1,7 +1,7 @@
 """Shared beam-line data that carry their own configuration, and are written as their parts.
 
-Other shared types are taken apart when they are read; of this one the facility's reader dropped the data, as it looked for the
-configuration elsewhere.
+Other shared types are taken apart when they are read; of this one the facility's reader dropped the data, as it
+looked for the configuration elsewhere.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Planning: from the tables of a run to everything that an output file will hold, before a payload is read in earnest.
 
-Only a few payloads are looked at: configuration objects, and one object of each table, whose shape is that of its datasets.
+Only a few payloads are looked at: configuration objects, and one object of each table, whose shape is that of its
+datasets.
 """
 
 from __future__ import annotations
@@ -205,7 +206,9 @@ class Planner:
         path : str
             Group of the step.
         objects : Objects
+            Its rows, ``event`` being a position in the list of events.
         layout : TypeLayout
+            Of the type.
         span : int
             Events in a block.
         dense : bool
@@ -242,7 +245,7 @@ class Planner:
     def _columns(
         self, objects: Objects, layout: TypeLayout, group: str, config: Record | None
     ) -> tuple[Column, ...]:
-        """Return the columns of a table: those of its largest object, so that an array whose size varies is never cut."""
+        """Return the columns of a table: those of its largest object, so that no array has to be cut."""
         stored = np.flatnonzero(objects.stored)
         if not len(stored):
             return ()

@@ -191,7 +191,13 @@ class Plan:
             "bytes": self.bytes,
             "compression": str(self.compression),
             "datasets": [
-                {"path": each.path, "rows": each.rows, "shape": [each.rows, *each.form.shape], "chunk": each.chunk, "bytes": each.bytes}
+                {
+                    "path": each.path,
+                    "rows": each.rows,
+                    "shape": [each.rows, *each.form.shape],
+                    "chunk": each.chunk,
+                    "bytes": each.bytes,
+                }
                 for each in self.datasets
             ],
             "stored_once": [f"{value.group}/{name}" for value in self.values for name, *_ in value.datasets],

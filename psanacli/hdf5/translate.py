@@ -88,7 +88,9 @@ def plan(run: Run, options: TranslateOptions, *, job: str = "", command: str = "
     Parameters
     ----------
     run : Run
+        The run.
     options : TranslateOptions
+        What to translate, and how.
     job : str
         Name of the job in the file (``jobName``); default is the experiment and run.
     command : str
@@ -159,6 +161,7 @@ def translate(
     Parameters
     ----------
     run : Run
+        Where the payloads are read.
     made : Plan
         The same in all ranks.
     path : Path

@@ -132,8 +132,7 @@ class Encoder:
             values = self.dataset(column.layout, derived.taken(batch, chosen))
             if values.shape[1:] != column.shape:
                 self.changed += len(chosen)
-            common = tuple(slice(0, min(a, b)) for a, b in zip(values.shape[1:], column.shape, strict=True))
-            rows[(chosen, *common)] = values[(slice(None), *common)]
+            rows[chosen] = _resized(values, column.shape)
         return rows
 
     def dataset(self, layout: DatasetLayout, batch: Batch) -> Array:
@@ -167,10 +166,7 @@ class Encoder:
         if form.kind != "array" or values.shape[1:] == form.shape:
             return values
         self.changed += len(batch)
-        rows = np.zeros((len(batch), *form.shape), values.dtype)
-        common = (slice(None), *(slice(0, min(a, b)) for a, b in zip(values.shape[1:], form.shape, strict=True)))
-        rows[common] = values[common]
-        return rows
+        return _resized(values, form.shape)
 
     def _value(self, form: Form, batch: Batch, accessor: str) -> Array:
         """Return the values of an accessor; dimensions of an array form follow those of the objects."""
@@ -247,6 +243,14 @@ def place_pointers(form: Form, rows: Array, heap: NDArray[np.uint8]) -> None:
     else:
         for member, inner in form.members:
             place_pointers(inner, rows[member.name], heap)
+
+
+def _resized(values: Array, shape: tuple[int, ...]) -> Array:
+    """Return the values of all objects in arrays of another shape, cut or padded with zeros."""
+    rows = np.zeros((len(values), *shape), values.dtype)
+    common = (slice(None), *(slice(0, min(a, b)) for a, b in zip(values.shape[1:], shape, strict=True)))
+    rows[common] = values[common]
+    return rows
 
 
 def _split(values: Array, count: int, layout: DatasetLayout) -> Array:

@@ -77,7 +77,8 @@ def attributes(item: Any) -> dict[str, tuple[Any, Any, Any]]:
     for name in item.attrs:
         attribute = h5py.h5a.open(item.id, name.encode())
         value = item.attrs[name]
-        found[name] = (type_text(attribute.get_type()), attribute.shape, value.tolist() if hasattr(value, "tolist") else value)
+        plain = value.tolist() if hasattr(value, "tolist") else value
+        found[name] = (type_text(attribute.get_type()), attribute.shape, plain)
     return found
 
 

@@ -45,7 +45,7 @@ def test_killed_at_any_instant_and_resumed(
 ) -> None:
     chance = random.Random(seed)
     out = tmp_path / "out.h5"
-    for attempt in range(4):
+    for attempt in range(4):  # noqa: B007  (counts the kills)
         process = subprocess.Popen(command(here, sample, out, "--resume"), stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for _ in range(chance.randrange(1, 6)):
@@ -151,8 +151,9 @@ def test_two_at_once(tmp_path: Path) -> None:
     first = Output(tmp_path / "out.h5", {"of": "one"})
     with first:
         first.begin(lambda file: [])
-        with Output(tmp_path / "out.h5", {"of": "another"}) as second, pytest.raises(OutputError, match="another process"):
-            second.begin(lambda file: [])
+        with Output(tmp_path / "out.h5", {"of": "another"}) as second:
+            with pytest.raises(OutputError, match="another process"):
+                second.begin(lambda file: [])
         first.finish()
     assert (tmp_path / "out.h5").exists()
 

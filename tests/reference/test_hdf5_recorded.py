@@ -1,6 +1,7 @@
 """`psana translate` of the runs that the original translated, compared with its files: everything a reader can see.
 
-What may differ is listed in `ALLOWED`; an entry that nothing needs any more fails the test, as does any other difference.
+What may differ is listed in `ALLOWED`; an entry that nothing needs any more fails the test, as any other difference
+does.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ SOURCES = {
 UPDATES = {"epics": "updates"}
 NO_EPICS = {"epics": "no"}
 
-#: Recorded file -> data source, and our spelling of the options it was made with (README.md beside it). ``updates`` is what
-#: the original's default did (deviation D1). What an original option left out to avoid its crashes, we write.
+#: Recorded file -> data source, and our spelling of the options it was made with (README.md beside it). ``updates`` is
+#: what the original's default did (deviation D1).
 RECORDED: dict[str, tuple[str, dict[str, Any]]] = {
     "simple-r1": ("simple", UPDATES),
     "simple-r1-smd": ("simple-smd", UPDATES),
@@ -150,7 +151,8 @@ def judged(differences: Iterable[Difference], allowed: list[Allowed]) -> list[Di
 
 
 def test_everything_recorded_is_compared(shared: Path) -> None:
-    files = {path.relative_to(shared / "psana1/hdf5").with_suffix("").as_posix() for path in (shared / "psana1/hdf5").rglob("*.h5")}
+    base = shared / "psana1/hdf5"
+    files = {path.relative_to(base).with_suffix("").as_posix() for path in base.rglob("*.h5")}
     split = {f"{name}{part}" for name, (_, _, parts) in SPLIT.items() for part in parts}
     rest = {name for name in files if name.startswith("variants/split_subdir/simple-r1_ccfiles/")}
     assert files == RECORDED.keys() | NEED_MODULES.keys() | split | rest
