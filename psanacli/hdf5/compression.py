@@ -32,6 +32,7 @@ NAMES = ("none", "gzip", "bitshuffle-lz4", "zstd")
 _MEANT = "none, gzip, gzip:1 to gzip:9, bitshuffle-lz4, zstd, zstd:1 to zstd:19"
 _ZLIB_HEAD = b"\x78\x01"
 _STORED = 0xFFFF
+_BIT = 1 << 17
 _LARGE = 1 << 18
 _SAMPLE = 1 << 15
 _WORTH = 0.96
@@ -127,7 +128,17 @@ class Compression:
         plane = len(data) // item
         if self.level == 1 and item > 1 and plane >= _LARGE:
             return _deflate_planes(shuffled, plane)
-        return (_fast if self.level == 1 else zlib).compress(shuffled, self.level)
+        return _deflate(shuffled, self.level)
+
+
+def _deflate(data: NDArray[np.uint8], level: int) -> bytes:
+    """Return a zlib stream, made bit by bit: the higher levels take seconds for an image, and Ctrl-C has to wait."""
+    if level == 1:
+        compressed: bytes = _fast.compress(data, 1)
+        return compressed
+    stream = zlib.compressobj(level)
+    parts = [stream.compress(data[start : start + _BIT]) for start in range(0, len(data), _BIT)]
+    return b"".join([*parts, stream.flush()])
 
 
 def _deflate_planes(data: NDArray[np.uint8], plane: int) -> bytes:

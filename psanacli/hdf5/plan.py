@@ -21,13 +21,15 @@ from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.options import Selection, TranslateOptions
 from psanacli.hdf5.parts import PARTS, config_inside_of, part_of
 from psanacli.hdf5.tables import STAMP_ROWS, Block, Dataset, Plan, Table, block_events, chunk_rows, cut_blocks
-from psanacli.hdf5.values import Column, columns_of
+from psanacli.hdf5.values import Column, columns_of, joined
 from psanacli.run import Action, Form, Key, Objects, Run
 from psanacli.xtc import Record, bind
 
 Ints = NDArray[np.int64]
 _MOST_TRIED = 100
 """Objects that are tried, the largest first, to learn the shape of all."""
+_MOST_SIZES = 32
+"""Objects of different sizes that are looked at, the largest first: their arrays may have different shapes."""
 _EXTRAS = {"time": "@psanacli.time", "_damage": "@psanacli.damage", "_mask": "u1"}
 
 
@@ -245,31 +247,37 @@ class Planner:
     def _columns(
         self, objects: Objects, layout: TypeLayout, group: str, config: Record | None
     ) -> tuple[Column, ...]:
-        """Return the columns of a table: those of its largest object, so that no array has to be cut."""
+        """Return the columns of a table, large enough for the largest objects, so that no array has to be cut."""
         stored = np.flatnonzero(objects.stored)
         if not len(stored):
             return ()
-        first: DataError | None = None
-        # The largest may be a damaged one.
-        for row in stored[np.argsort(-objects.size[stored], kind="stable")][:_MOST_TRIED].tolist():
-            place = objects.key.xtc_type.name, objects.key.source.identity, int(objects.config[row])
+        _, distinct = np.unique(-objects.size[stored], return_index=True)
+        # The largest may be damaged ones; so others of their size have a chance too.
+        largest = stored[np.argsort(-objects.size[stored], kind="stable")][:_MOST_TRIED]
+        found: tuple[Column, ...] = ()
+        failure = ""
+        for row in dict.fromkeys([*stored[distinct][:_MOST_SIZES].tolist(), *largest.tolist()]):
+            if found and row not in stored[distinct]:
+                break
+            number = int(objects.config[row])
+            place = objects.key.xtc_type.name, objects.key.source.identity, number
             known = self._templates.get(place)
             if known is not None:
                 return known
             try:
                 block = self.run.read(objects, np.array([row]))
-                bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, place[2])
+                bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, number)
                 columns = columns_of(layout, bound.batch(block.buffer, block.starts, block.sizes))
             except DataError as error:
-                first = first or error
+                failure = failure or error.message
                 continue
-            found = tuple(column for column in columns if not column.empty)
+            found = joined(found, columns)
             if bound.program is None:
-                self._templates[place] = found
-            return found
-        if first is not None:
-            self.plan.notes.append(f"{group}: cannot be decoded, only its times are stored: {first.message}")
-        return ()
+                self._templates[place] = found = tuple(column for column in found if not column.empty)
+                return found
+        if failure and not found:
+            self.plan.notes.append(f"{group}: cannot be decoded, only its times are stored: {failure}")
+        return tuple(column for column in found if not column.empty)
 
     def configure_position(self) -> int:
         """Return the position of the Configure transition, which stands behind all events in their list."""

@@ -7,7 +7,7 @@ each object, in the memory image of the dataset's form.  The same is used for a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -65,18 +65,26 @@ def base_of(layout: DatasetLayout) -> Form:
     return compound(layout.members, layout.packed, layout.tail) if layout.members else form_of(layout.form)
 
 
-def columns_of(layout: TypeLayout, batch: Batch) -> list[Column]:
-    """Return the columns of a type as the first object of `batch` has them."""
-    one = batch if len(batch) == 1 else derived.taken(batch, np.zeros(1, np.int64))
+def columns_of(layout: TypeLayout, one: Batch) -> list[Column]:
+    """Return the columns of a type as one object has them."""
     found = []
     for dataset in expanded(layout, one):
-        values = Encoder().dataset(dataset, one)
-        if dataset.otherwise and 0 in values.shape:
+        if dataset.otherwise and not one.shapes(dataset.value).any():
             form, accessor = dataset.otherwise
             dataset = replace(dataset, form=form, value=accessor, otherwise=None)
-            values = Encoder().dataset(dataset, one)
-        found.append(Column(dataset, values.shape[1:]))
+        found.append(Column(dataset, Encoder().dataset(dataset, one).shape[1:]))
     return found
+
+
+def joined(some: Iterable[Column], others: Iterable[Column]) -> tuple[Column, ...]:
+    """Return columns that hold the objects of both: the larger shape, and the type that holds both."""
+    found = {column.name: column for column in some}
+    for column in others:
+        known = found.setdefault(column.name, column)
+        if known is not column:
+            shape = tuple(max(sizes) for sizes in zip(known.shape, column.shape, strict=True))
+            found[column.name] = Column(known.layout if known.layout.otherwise else column.layout, shape)
+    return tuple(found.values())
 
 
 def expanded(layout: TypeLayout, one: Batch) -> Sequence[DatasetLayout]:
@@ -129,10 +137,10 @@ class Encoder:
                 raise
         rows = np.zeros((len(batch), *column.shape), column.base.dtype)
         for chosen in _same_shape(column.layout, batch):
-            values = self.dataset(column.layout, derived.taken(batch, chosen))
-            if values.shape[1:] != column.shape:
-                self.changed += len(chosen)
-            rows[chosen] = _resized(values, column.shape)
+            for some in [chosen] if column.layout.otherwise is None else chosen.reshape(-1, 1):
+                values = self.dataset(column.layout, derived.taken(batch, some))
+                self.changed += len(some) * (values.shape[1:] != column.shape)
+                rows[some] = _resized(values, column.shape)
         return rows
 
     def dataset(self, layout: DatasetLayout, batch: Batch) -> Array:
@@ -141,7 +149,11 @@ class Encoder:
         if not layout.each:
             if layout.members:
                 return self._compound(base, batch)
-            return self._value(base, batch, layout.value)
+            values = self._value(base, batch, layout.value)
+            if layout.otherwise and 0 in values.shape[1:]:
+                form, accessor = layout.otherwise
+                return self._value(form_of(form), batch, accessor).astype(base.dtype)
+            return values
         inner = derived.elements(batch, layout.each)
         count = len(inner) // len(batch) if len(batch) else 0
         if layout.members or not layout.value:
