@@ -158,15 +158,16 @@ def add_rows(
     base = f"{step}/{names.EPICS}/{names.EPICS_SOURCE}"
     planner.plan.group(base, (("_xtcSrc", names.EPICS_SOURCE_WORDS),))
     column = Column(record_layout(kind, count), ())
+    group = f"{base}/{names.variable_group(name)}"
     size = column.form.dtype.itemsize
     chunk = chunk_rows(size, len(objects), STAMP_ROWS)
-    numbers = [planner.plan.add(Dataset(f"{base}/{name}/data", column.form, len(objects), chunk, size))]
+    numbers = [planner.plan.add(Dataset(f"{group}/data", column.form, len(objects), chunk, size))]
     extras = () if aligned else ("time",)
     if not aligned:
-        numbers.append(_time(planner, f"{base}/{name}", len(objects)))
-    table = Table(f"{base}/{name}", objects, (column,), tuple(numbers), extras, bool(aligned))
+        numbers.append(_time(planner, group, len(objects)))
+    table = Table(group, objects, (column,), tuple(numbers), extras, bool(aligned))
     planner.plan.tables.append(table)
-    planner.plan.links += [(f"{base}/{alias}", name) for alias in links]
+    planner.plan.links += [(f"{base}/{alias}", names.variable_group(name)) for alias in links]
 
 
 def _time(planner: Planner, group: str, rows: int) -> int:
@@ -199,11 +200,11 @@ def _add_configure(planner: Planner, links: dict[str, list[str]]) -> None:
     base = f"{names.CONFIGURE}/{names.EPICS}/{names.EPICS_SOURCE}"
     planner.plan.group(base, (("_xtcSrc", names.EPICS_SOURCE_WORDS),))
     for name, variable in planner.run.epics.items():
-        group = f"{base}/{name}"
+        group = f"{base}/{names.variable_group(name)}"
         planner.plan.group(group)
         value = _control(planner, group, variable)
         if value is None:
-            planner.plan.notes.append(f"EPICS {name}: there is no control record")
+            planner.plan.notes.append(f"EPICS {name}: there is no control record with a value")
             continue
         planner.plan.values.append(value)
         number = _time(planner, group, 1)

@@ -73,12 +73,17 @@ def source_group(source: Source) -> str:
             dev_id = "id" if source.dev_id == _ANY else source.dev_id
             return f"{detector}.{det_id}:{device}.{dev_id}"
         case Level.Reporter:
-            return "" if source.phy == _NO_BLD else source.bld
+            return "noSrc" if source.phy == _NO_BLD else source.bld
         case Level.Control:
             return "Control"
         case Level.Event:
             return "Event"
     return f"{source.process}@{source.ip}"
+
+
+def variable_group(name: str) -> str:
+    """Return the name of the group of an EPICS variable: its own, as far as HDF5 can have it."""
+    return "/".join(part if part not in ("", ".", "..") else "_" for part in name.split("/"))
 
 
 def source_words(source: Source) -> np.uint64:

@@ -77,6 +77,7 @@ class Planner:
         self.position[self.chosen] = np.arange(len(self.chosen))
         self.plan = Plan({}, options.compression, events[self.chosen], len(self.chosen))
         self.steps: list[Step] = []
+        self._filled: set[str] = set()
         self._templates: dict[tuple[str, tuple[int, int], int], tuple[Column, ...]] = {}
 
     def make(self) -> Plan:
@@ -100,6 +101,9 @@ class Planner:
                     self.add_table(step.path, objects.select(slice(first, stop)), layout, span, stop - first == events)
         if self.options.configure_events:
             self._add_configure()
+        filled = {table.group for table in self.plan.tables}
+        # A group has one form only: an object of a transition gives way to those of events of the same step.
+        self.plan.values = [value for value in self.plan.values if value.group not in filled]
         epics.add(self)
         self._cut(sums)
         if not self.options.missing_ok:
@@ -222,6 +226,9 @@ class Planner:
         """
         source = objects.key.source
         group = f"{path}/{layout.group}/{names.source_group(source)}"
+        if group in self._filled:  # sources without a name of their own
+            group += f".{source.phy:x}"
+        self._filled.add(group)
         config = config_inside_of(self.run, objects)
         columns = self._columns(objects, layout, group, config)
         attributes = once.source_attributes(once.source_of(self, objects, 0), layout if columns else None)

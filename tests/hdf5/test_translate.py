@@ -78,7 +78,8 @@ def test_events_and_steps(sample: Sample, tmp_path: Path) -> None:
     def rows(path: Path) -> list[int]:
         with h5py.File(path) as file:
             run_group = file["Configure:0000/Run:0000"]
-            return [len(run_group[name]["Bld::BldDataEBeamV7/EBeam/time"]) for name in run_group if len(run_group[name])]
+            filled = [run_group[name] for name in run_group if len(run_group[name])]
+            return [len(group["Bld::BldDataEBeamV7/EBeam/time"]) for group in filled]
 
     assert rows(made(sample, tmp_path / "a.h5", "--epics", "no")) == [10, 10, 10, 10]
     assert rows(made(sample, tmp_path / "b.h5", "--epics", "no", "-n", "15")) == [10, 5]

@@ -90,7 +90,8 @@ class Checker:
 
     def numbers(self, found: np.ndarray, value: np.ndarray, where: str) -> None:
         with np.errstate(over="ignore"):
-            wanted = value.astype(np.int64).astype(found.dtype) if value.dtype.kind in "iub" else value.astype(found.dtype)
+            whole = value.dtype.kind in "iub"
+            wanted = value.astype(np.int64).astype(found.dtype) if whole else value.astype(found.dtype)
             if value.dtype == np.uint64 or (value.dtype == object):
                 wanted = np.array([int(x) & 0xFFFFFFFFFFFFFFFF for x in value.ravel()], np.uint64).reshape(value.shape)
                 wanted = wanted.astype(found.dtype)
@@ -199,7 +200,9 @@ def check_events(run: Run, file: h5py.File, checker: Checker) -> set[str]:
                 stored = file[path][dataset.name]
                 found = stored[rows[path]]
                 whole = stored.dtype.shape if stored.dtype.subdtype else stored.shape[1:]
-                value = None if dataset.members or dataset.each else np.asarray(value_of(record, dataset.value or dataset.name))
+                value = None
+                if not dataset.members and not dataset.each:
+                    value = np.asarray(value_of(record, dataset.value or dataset.name))
                 if value is not None and value.shape != whole and dataset.rank and value.dtype != object:
                     # A shape that changes: padded with zeros to the largest.
                     found = found[tuple(slice(0, size) for size in value.shape)]
