@@ -28,6 +28,8 @@ from psanacli.errors import OutputError
 from psanacli.hdf5.object_header import set_shuffle_size
 
 CHECKPOINT_SECONDS = 10.0
+PLENTY = 1 << 30
+"""Free bytes on a disk beyond which no room is taken in advance."""
 MOST_METADATA = 48 << 20
 """Bytes of metadata in memory that ask for a checkpoint before its time."""
 
@@ -190,10 +192,11 @@ class Output:
     def make_room(self, size: int) -> None:
         """Take the room on the disk for `size` bytes that will be appended, and for what HDF5 has in memory, or raise.
 
-        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own may be the
-        first to find the disk full.
+        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own should be the
+        first to find the disk full. Where there is plenty of room none is taken, as that costs a write of its own in memory
+        and on some file systems; a quota that is met all the same is answered by `told`.
         """
-        if self.file is None or self._diverted:
+        if self.file is None or self._diverted or self._plenty(size):
             return
         with self.told():
             end = self.file.get_filesize() + size + (1 << 12)
@@ -203,6 +206,11 @@ class Output:
             with open(self.part.with_name(f"{self.part.name}.room"), "wb") as room:
                 os.unlink(room.name)
                 os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + (1 << 16))
+
+    def _plenty(self, size: int) -> bool:
+        """Whether the disk has many times the room that is needed."""
+        system = os.fstatvfs(self._descriptor)
+        return system.f_bavail * system.f_frsize > PLENTY + 4 * size
 
     @property
     def checkpoint_due(self) -> bool:
