@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import NamedTuple, NoReturn
@@ -104,7 +104,37 @@ def main() -> NoReturn:
     """Run the command line of this process, and end it."""
     signal.signal(signal.SIGTERM, _terminate)
     _open_standard_streams()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except BaseException as error:  # a signal in the instant in which something else was being answered
+        with _deaf_to_signals():
+            code = parallel.end_all(error, partial(_answer, error, False))
+    while True:
+        with suppress(KeyboardInterrupt, _Terminated):
+            # A launcher may send them to a rank that is about to end anyhow.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            if code == EXIT_INTERRUPTED or threading.active_count() > 1:
+                _leave_now(code)
+            sys.exit(code)
+
+
+def _leave_now(code: int) -> NoReturn:
+    """End the process without the interpreter's own end.
+
+    That would be taken down under the feet of threads that still work on jobs nobody wants. And after a Ctrl-C that came
+    while a class was made from text, as those of `dataclasses` are, it would kill the process with SIGINT.
+    """
+    import ctypes
+
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    parallel.leave()
+    # Not os._exit: MPICH says its farewell to the launcher in a function that C calls at exit. With PyDLL nobody else
+    # gets the GIL any more.
+    ctypes.PyDLL(None).exit(code)
+    raise AssertionError("exit came back")
 
 
 def _open_standard_streams() -> None:
@@ -206,6 +236,8 @@ def _answer(error: BaseException, verbose: bool) -> int:
 
 class _Terminated(BaseException):
     """The process was asked to end (SIGTERM), as batch systems do when the time is up."""
+
+    exit_code = EXIT_TERMINATED
 
 
 @contextmanager

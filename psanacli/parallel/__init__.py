@@ -21,9 +21,9 @@ through `end_all` (and through `end_well` when nothing failed), and in other pro
 fails, the job ends with one message.
 """
 
-from psanacli.parallel.job import end_all, end_well, join, stay_alone
+from psanacli.parallel.job import end_all, end_well, join, leave, stay_alone
 from psanacli.parallel.launcher import Launched, launched
 from psanacli.parallel.order import run_ordered
 from psanacli.parallel.team import Team, one_voice
 
-__all__ = ["Launched", "Team", "end_all", "end_well", "join", "launched", "one_voice", "run_ordered", "stay_alone"]
+__all__ = ["Launched", "Team", "end_all", "end_well", "join", "launched", "leave", "one_voice", "run_ordered", "stay_alone"]

@@ -12,14 +12,17 @@ and is deaf to Ctrl-C.
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from psanacli.errors import EXIT_BUG, NotFoundError, UsageError
+from psanacli.errors import EXIT_BUG, EXIT_INTERRUPTED, NotFoundError, UsageError
 from psanacli.parallel.launcher import launched
 
 if TYPE_CHECKING:
@@ -57,12 +60,15 @@ class Job:
         Ours alone, so that our messages never meet those of the program around us.
     rank, size : int
         Number of this rank, and of all.
+    ended : int or None
+        In a worker: the exit code that rank 0 told, after the farewell.
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self.comm = comm
         self.rank: int = comm.rank
         self.size: int = comm.size
+        self.ended: int | None = None
         self._outbox: list[tuple[list[MPI.Request], object]] = []
 
     def post(self, requests: list[MPI.Request], parts: object) -> None:
@@ -79,9 +85,9 @@ class Job:
         """Look whether another rank wants the job to end; raises as `Pause` says."""
         if self.rank:
             if (message := self.comm.improbe(source=0, tag=Tag.STOP)) is not None:
-                code: int = message.recv()
+                self.ended = message.recv()
                 _say_bye(self)
-                raise Stopped(code)
+                raise Stopped(self.ended)
         elif (message := self.comm.improbe(tag=Tag.FAIL)) is not None:
             error: BaseException = message.recv()
             raise error
@@ -127,6 +133,13 @@ def join() -> Job | None:
     expected = launched().size
     if _alone or expected == 1 or _joined is not None:
         return _joined
+    with _signals_wait():
+        _joined = _join(expected)
+    sys.excepthook = _excepthook(sys.excepthook)
+    return _joined
+
+
+def _join(expected: int) -> Job:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -140,9 +153,36 @@ def join() -> Job | None:
             f"a launcher started {expected} processes, but MPI sees {MPI.COMM_WORLD.size}: mpi4py loaded {library}",
             "start with the mpiexec that belongs to this library",
         )
-    _joined = Job(MPI.COMM_WORLD.Dup())
-    sys.excepthook = _excepthook(sys.excepthook)
-    return _joined
+    return Job(MPI.COMM_WORLD.Dup())
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM until all ranks have joined.
+
+    A rank that ended before would leave the others in MPI's initialisation, deaf and for ever.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, frame: came.append(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
+
+
+def leave() -> None:
+    """Leave MPI, for a process that ends without the interpreter's own end."""
+    if _joined is not None:
+        from mpi4py import MPI
+
+        MPI.Finalize()
 
 
 def end_well(code: int) -> int:
@@ -185,9 +225,15 @@ def end_all(error: BaseException, answer: Callable[[], int]) -> int:
     int
         The exit code with which this process must end now.
     """
+    if _joined is None and not isinstance(error, Exception):
+        join()  # interrupted before the others were met: they wait
     if _joined is None:  # alone, or every rank failed to join and rank 0 says so
-        return getattr(error, "exit_code", EXIT_BUG) if launched().rank else answer()
+        if not launched().rank:
+            return answer()
+        return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", EXIT_BUG)
     job = _joined
+    if job.ended is not None:
+        return job.ended
     if job.rank:
         job.post([job.comm.isend(_portable(error, job.rank), 0, Tag.FAIL)], None)
         code = _await_stop(job)

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +39,65 @@ def ranks(count: int) -> list[str]:
     return [str(MPIEXEC), "-n", str(count)] if count else []
 
 
-def start(command: Sequence[object], **options: Any) -> subprocess.Popen[str]:
-    """Start a process in a session of its own, with pipes for its output."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
-    return subprocess.Popen([str(word) for word in command], text=True, start_new_session=True, **options)
+class Process(subprocess.Popen[str]):
+    """A process with a mark in its environment, by which it and all that it starts are known."""
+
+    MARK = "PSANACLI_TEST_PROCESS"
+
+    def __init__(self, command: Sequence[object], **options: Any) -> None:
+        self.mark = f"{self.MARK}={uuid.uuid4()}"
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
+        options["env"] = dict(options["env"], **{self.MARK: self.mark.partition("=")[2]})
+        super().__init__([str(word) for word in command], text=True, **options)
+
+    def members(self) -> dict[int, str]:
+        """Return this process and its children, wherever they are now: number and command line."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it has just ended, or belongs to somebody else
+        return found
+
+    def ranks(self) -> list[int]:
+        """Return the processes that run the command line, whatever launched them."""
+        return sorted(n for n, words in self.members().items() if "psanacli" in words and "mpiexec" not in words)
+
+    def begun(self, count: int = 1) -> None:
+        """Wait until `count` processes run the command line: they have caught SIGTERM by then."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and self.poll() is None:
+            if sum(_catches(number, signal.SIGTERM) for number in self.ranks()) >= count:
+                return
+            time.sleep(0.005)
+        self.kill_all()
+        raise AssertionError(f"{self.args} did not begin: {finish(self)}")
+
+    def none_left(self, seconds: float = 3.0) -> bool:
+        """Whether this process and all its children end within so many seconds; what is left is ended."""
+        until = time.monotonic() + seconds
+        while self.members():
+            if time.monotonic() > until:
+                self.kill_all()
+                return False
+            time.sleep(0.02)
+        return True
+
+    def kill_all(self) -> None:
+        """End this process and its children."""
+        for number in self.members():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(process: Process) -> tuple[int, str, str]:
     """Wait for the end; return exit code, stdout and stderr. A process that hangs is ended with all its children."""
     try:
         out, errors = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill_all()
         process.communicate()
         raise AssertionError(f"{process.args} still ran after {PATIENCE} s") from None
     return process.returncode, out or "", errors or ""
@@ -56,35 +105,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def psana(*words: object, ranks_: int = 0, **options: Any) -> tuple[int, str, str]:
     """Run `psana`; return exit code, stdout and stderr."""
-    return finish(start([*ranks(ranks_), *PSANA, *words], **options))
-
-
-def members(process: subprocess.Popen[str]) -> dict[int, str]:
-    """Return the processes of the session that `process` leads, itself included: number and command line."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # it has just ended
-        if int(fields[3]) == process.pid and fields[0] != "Z":
-            found[int(entry.name)] = words
-    return found
-
-
-def none_left(process: subprocess.Popen[str], seconds: float = 3.0) -> bool:
-    """Whether all processes of a session end within so many seconds; what is left is ended."""
-    until = time.monotonic() + seconds
-    while left := members(process):
-        if time.monotonic() > until:
-            for number in left:
-                os.kill(number, signal.SIGKILL)
-            return False
-        time.sleep(0.02)
-    return True
+    return finish(Process([*ranks(ranks_), *PSANA, *words], **options))
 
 
 def contents(path: Path) -> dict[str, Any]:
@@ -159,3 +180,12 @@ def _variable(kind: h5t.TypeID) -> bool:
 def hidden(directory: Path) -> set[str]:
     """Return what a translation that did not end left: names of hidden files."""
     return {path.name for path in directory.iterdir() if path.name.startswith(".")}
+
+
+def _catches(number: int, sign: int) -> bool:
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (sign - 1) & 1)
