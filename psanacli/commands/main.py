@@ -122,8 +122,8 @@ def main() -> NoReturn:
 def _leave_now(code: int) -> NoReturn:
     """End the process without the interpreter's own end.
 
-    That would be taken down under the feet of threads that still work on jobs nobody wants. And after a Ctrl-C that came
-    while a class was made from text, as those of `dataclasses` are, it would kill the process with SIGINT.
+    That would be taken down under the feet of threads that still work on jobs nobody wants. And after a Ctrl-C that
+    came while a class was made from text, as those of `dataclasses` are, it would kill the process with SIGINT.
     """
     import ctypes
 

@@ -26,4 +26,15 @@ from psanacli.parallel.launcher import Launched, launched
 from psanacli.parallel.order import run_ordered
 from psanacli.parallel.team import Team, one_voice
 
-__all__ = ["Launched", "Team", "end_all", "end_well", "join", "launched", "leave", "one_voice", "run_ordered", "stay_alone"]
+__all__ = [
+    "Launched",
+    "Team",
+    "end_all",
+    "end_well",
+    "join",
+    "launched",
+    "leave",
+    "one_voice",
+    "run_ordered",
+    "stay_alone",
+]

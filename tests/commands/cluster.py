@@ -155,7 +155,7 @@ def _dataset(dataset: h5py.Dataset) -> Any:
     filters = [creation.get_filter(number) for number in range(creation.get_nfilters())]
     shape = space.get_simple_extent_dims(), space.get_simple_extent_dims(True), dataset.chunks
     digest = hashlib.sha256()
-    if kind.detect_class(h5t.VLEN) or kind.detect_class(h5t.STRING) and _variable(kind) or dataset.chunks is None:
+    if kind.detect_class(h5t.VLEN) or (kind.detect_class(h5t.STRING) and _variable(kind)) or dataset.chunks is None:
         for row in dataset[()].ravel() if dataset.shape else [dataset[()]]:
             digest.update(repr(row).encode())
         return kind.encode(), shape, filters, digest.hexdigest()
