@@ -38,7 +38,7 @@ def build(plan: Plan, file: h5f.FileID) -> list[tuple[bytes, int]]:
     corrected = []
     for dataset in plan.datasets:
         _create(tree, dataset, plan.compression)
-        if plan.compression.name in ("gzip", "zstd") and not dataset.form.pointers:
+        if plan.compression.name != "none" and not dataset.form.pointers:
             if dataset.item != dataset.form.dtype.itemsize:
                 corrected.append((os.fsencode(dataset.path), dataset.item))
     for path, target in plan.links:

@@ -1,4 +1,4 @@
-"""A correction to the header of a dataset that HDF5's interface does not offer: the element size of its shuffle filter.
+"""A correction to dataset headers that HDF5 has no interface for: the element size of (bit)shuffle filters.
 
 For a dataset of array elements (one image a row) HDF5 sets the element size of shuffle to that of the whole array.
 With one image a chunk the filter then does nothing, and images compress three times slower to files a third larger.
@@ -16,7 +16,8 @@ from psanacli.errors import OutputError
 
 _PIPELINE = 0x0B
 _CONTINUATION = 0x10
-_SHUFFLE = 2
+_ELEMENT = {2: 0, 32008: 2}
+"""Which of its numbers is the element size, for shuffle and bitshuffle."""
 _PREFIX = struct.Struct("<BxHIIxxxx")
 _FILTER = struct.Struct("<HHHH")
 _MESSAGE = struct.Struct("<HHBxxx")
@@ -77,13 +78,13 @@ def _messages(block: bytes) -> Iterable[tuple[int, int, int]]:
 
 
 def _shuffle_value(message: bytes) -> int | None:
-    """Return where in a filter pipeline message the element size of shuffle stands."""
+    """Return where in a filter pipeline message the element size of shuffle or bitshuffle stands."""
     version, filters = message[:2]
     at = 8
     for _ in range(filters if version == 1 else 0):
         number, name, _, values = _FILTER.unpack_from(message, at)
         at += 8 + name
-        if number == _SHUFFLE and values:
-            return int(at)
+        if values > _ELEMENT.get(number, values):
+            return int(at + 4 * _ELEMENT[number])
         at += 4 * (values + values % 2)
     return None
