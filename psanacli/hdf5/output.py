@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -61,6 +61,11 @@ class Output:
 
     Attributes
     ----------
+    resumed : str
+        With `resume`, after `begin`: where it goes on, or why it begins anew.
+
+    Attributes
+    ----------
     file : h5py.h5f.FileID or None
         The open file.
     datasets : dict
@@ -78,6 +83,7 @@ class Output:
         self._lock = -1
         self._checked = 0.0
         self._kept = False
+        self.resumed = ""
         self._diverted = False
         self._descriptor = -1
         self._room = 0
@@ -123,11 +129,10 @@ class Output:
         OutputError
             A file of that name exists and shall not be replaced, or another process makes it, or it cannot be written.
         """
-        if self.path.exists() and not self._overwrite:
-            raise OutputError(f"{self.path} exists", "--overwrite replaces it")
+        self._check_free()
         with self.told():
-            self._lock = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             self._take_lock()
+            self._check_free()  # who had the lock before may have finished
             self.done = self._checkpointed() if self._resume else 0
             if self.done:
                 self._kept = True
@@ -139,26 +144,51 @@ class Output:
         self._checked = time.monotonic()
         return self.done
 
+    def _check_free(self) -> None:
+        if self.path.exists() and not self._overwrite:
+            raise OutputError(f"{self.path} exists", "--overwrite replaces it")
+
     def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            self._lock = -1
-            raise OutputError(f"{self.path}: another process is writing it", f"its journal is {self.journal}") from None
-        except OSError:
-            return  # a file system without locks
+        """Open the journal and lock it."""
+        while True:
+            self._lock = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._lock)
+                self._lock = -1
+                message = f"{self.path}: another process is writing it"
+                raise OutputError(message, f"its journal is {self.journal}") from None
+            except OSError:
+                return  # a file system without locks
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(self.journal), os.fstat(self._lock)):
+                    return
+            os.close(self._lock)  # it was taken away between the two steps: whoever had it has just finished
 
     def _checkpointed(self) -> int:
-        """Return the number of blocks that the journal calls safe, 0 if they are none or of another translation."""
+        """Return the number of blocks that are safe in the file of this very translation; `resumed` tells of it."""
+        done, self.resumed = 0, "began anew: no interrupted translation is there"
         try:
             with open(self.journal, "rb") as lines:
                 entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        except ValueError:
+            identity = entries[0]["identity"] if entries else None
+            changed = _changed(identity, self._identity) if identity else ""
+            done = int(entries[-1].get("done", 0)) if entries else 0
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.resumed = f"began anew: {self.journal} cannot be read"
             return 0
-        if not entries or entries[0].get("identity") != self._identity or "done" not in entries[-1]:
+        if changed:
+            self.resumed = f"began anew: what is there was made {changed}"
             return 0
-        return int(entries[-1]["done"]) if self.part.exists() else 0
+        if not self.part.exists():
+            return 0
+        if not done:
+            if identity:
+                self.resumed = "began anew: what is there was interrupted before or within a checkpoint"
+            return 0
+        self.resumed = f"went on behind block {done} of {self._identity.get('blocks', done)}"
+        return done
 
     def _write(self, entry: dict[str, Any]) -> None:
         os.write(self._lock, (json.dumps(entry) + "\n").encode())
@@ -193,8 +223,8 @@ class Output:
         """Take the room on the disk for `size` bytes that will be appended, and for what HDF5 has in memory, or raise.
 
         HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own should be the
-        first to find the disk full. Where there is plenty of room none is taken, as that costs a write of its own in memory
-        and on some file systems; a quota that is met all the same is answered by `told`.
+        first to find the disk full. Where there is plenty of room none is taken, as that costs a write of its own in
+        memory and on some file systems; a quota that is met all the same is answered by `told`.
         """
         if self.file is None or self._diverted or self._plenty(size):
             return
@@ -281,6 +311,20 @@ class Output:
     def kept(self) -> bool:
         """Whether there is a checkpoint that ``--resume`` can go on from."""
         return self._kept
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return in words what is not the same as when a translation was begun; empty if all is."""
+    if before == now:
+        return ""
+    for name, what in (("version", "by another version of psana"), ("options", "with other options")):
+        if before.get(name) != now.get(name):
+            return what
+    files = {source["path"]: source for source in before.get("sources", ())}
+    for source in now.get("sources", ()):
+        if files.get(source["path"]) != source:
+            return f"from another state of {source['path']}"
+    return "from other files"
 
 
 def _access() -> h5p.PropFAID:

@@ -24,7 +24,7 @@ CHUNK_BYTES = 256 << 10
 """Chunks of small rows have about this size; a row of half of it or more is a chunk of its own."""
 STAMP_ROWS = 4096
 """Most rows in a chunk of ``time``, ``_damage`` and ``_mask``."""
-MOST_EVENTS = 1 << 14
+MOST_EVENTS = 1 << 12
 
 
 @dataclass(frozen=True)

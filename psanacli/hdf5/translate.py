@@ -45,6 +45,8 @@ class Summary:
         By group: arrays of another shape than their dataset, padded or cut; objects that are damaged or do not fit into
         their payload, left blank.
     notes : list of str
+    resumed : str
+        Where an interrupted translation went on, or why it did not; empty when that was not asked for.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Summary:
     changed: Counter[str] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    resumed: str = ""
 
     @property
     def damaged_data(self) -> bool:
@@ -213,6 +216,7 @@ def translate(
         place.changed,
         place.broken,
         made.notes,
+        output.resumed,
     )
 
 
