@@ -170,5 +170,7 @@ def _show_summary(run: Run, summary: Summary, as_json: bool) -> None:
     rate = console.bytes_text(sum(run.table.sizes) / max(summary.seconds, 1e-9))
     took = console.duration_text(summary.seconds)
     console.note(f"{summary.path}: {summary.events} events, {console.bytes_text(summary.bytes)} in {took} ({rate}/s)")
+    if summary.resumed:
+        console.note(summary.resumed)
     for line in (*run.remarks, *summary.remarks()):
         console.warn(line)
