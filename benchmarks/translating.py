@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,10 +19,16 @@ from psanacli.demo import Sample
 MB = 1e6
 
 
-def translate(sample: Sample, output: Path, *options: str) -> None:
-    """Run the command as a user does, whole process and all."""
+def peak_memory(sample: Sample, output: Path, jobs: int) -> float:
+    """Return the most memory in MB that a process of its own needs to translate a run."""
     words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(output), "--overwrite", "-q"]
-    subprocess.run([sys.executable, "-m", "psanacli", *words, *options], check=True)
+    # The system's own account of a child also counts what its parent had when the child was begun.
+    code = (
+        f"from psanacli.commands.main import run; assert run({[*words, '-j', str(jobs)]!r}) == 0;"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return int(done.stdout) / 1024
 
 
 def in_process(sample: Sample, output: Path, jobs: int, *options: str) -> None:
@@ -46,11 +51,11 @@ def main() -> None:
         out = directory / "out.h5"
         cspad = cspad_run(directory)
         pair = in_turn(
-            lambda: in_process(cspad, out, 1, "--compression", "none"),
+            lambda: in_process(cspad, out, 2, "--compression", "none"),
             lambda: [shutil.copyfile(path, directory / "copy") for path in cspad.paths],
         )
         rate = cspad.size / MB / pair.first
-        at_most("translate CSPAD uncompressed / cp", pair.ratio, 1.5, f"{rate:,.0f} MB/s")
+        at_most("translate CSPAD uncompressed / cp, 2 threads", pair.ratio, 1.5, f"{rate:,.0f} MB/s")
         (directory / "copy").unlink()
         with h5py.File(out) as file:
             frames = np.concatenate(list(_cspad_frames(file)))
@@ -68,11 +73,11 @@ def main() -> None:
             seconds = median(lambda n=jobs: in_process(small, out, n), 3)
             detail = f"{small.events / seconds:,.0f} events/s"
             at_least(f"MB/s, translate the small run, {jobs} thread(s)", small.size / MB / seconds, 200, detail)
-        long = small_run(directory, 400_000)
-        for jobs in (1, 2):
-            translate(long, out, "-j", str(jobs))
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        at_most("MB of memory, translate 400 000 events (1 GB)", peak, 300)
+        for events in (60_000, 400_000):
+            run = small_run(directory, events)
+            for jobs in (1, 2):
+                peak = peak_memory(run, out, jobs)
+                at_most(f"MB of memory, translate {events:,} events, {jobs} thread(s)", peak, 300)
     finish()
 
 

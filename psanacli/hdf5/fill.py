@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -80,11 +80,12 @@ class Worker:
         filled = Filled()
         tables = [self.plan.tables[number] for number in block.tables]
         ranges = [self._ranges(table, block) for table in tables]
+        made: dict[Hashable, list[Piece]] = {}
         for table, owned in zip(tables, ranges, strict=True):
             count = len(table.columns)
             for name, number, (first, stop) in zip(table.extras, table.numbers[count:], owned[count:], strict=True):
                 if stop > first:
-                    filled.pieces += self._pieces(number, first, self._extra(table, name, first, stop), Encoder())
+                    filled.pieces += self._extra_pieces(table, name, number, first, stop, made)
         for table, owned, span in zip(tables, ranges, self._read(tables, ranges, filled), strict=True):
             encoder = Encoder()
             for column, number, (first, stop) in zip(table.columns, table.numbers, owned, strict=False):
@@ -176,6 +177,33 @@ class Worker:
         for rows, values in parts:
             result[rows] = values
         return result
+
+    def _extra_pieces(
+        self, table: Table, name: str, number: int, first: int, stop: int, made: dict[Hashable, list[Piece]]
+    ) -> list[Piece]:
+        """Return the pieces of ``time`` and its like, which regular detectors share: made once a block."""
+        same = self._content(table, name, number, first, stop)
+        found = made.get(same) if same is not None else None
+        if found is not None:
+            shift = first - found[0].row
+            return [piece._replace(dataset=number, row=piece.row + shift) for piece in found]
+        pieces = list(self._pieces(number, first, self._extra(table, name, first, stop), Encoder()))
+        if same is not None:
+            made[same] = pieces
+        return pieces
+
+    def _content(self, table: Table, name: str, number: int, first: int, stop: int) -> Hashable:
+        """Return what says all about the rows of a dataset without payload; None if they have to be looked at."""
+        objects = table.objects
+        begin = int(objects.event[first])
+        if int(objects.event[stop - 1]) - begin != stop - first - 1:
+            return None  # not in every event
+        values = {"_damage": objects.damage, "_mask": objects.stored}.get(name)
+        if values is None:
+            return name, begin, stop - first, self.plan.datasets[number].chunk
+        if values.strides[0]:
+            return None
+        return name, values[first].item(), stop - first, self.plan.datasets[number].chunk
 
     def _extra(self, table: Table, name: str, first: int, stop: int) -> Array:
         """Return rows of a dataset that the type does not have: ``time``, ``_damage``, ``_mask``."""
