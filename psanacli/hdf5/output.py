@@ -15,6 +15,7 @@ import fcntl
 import io
 import json
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -222,7 +223,7 @@ class Output:
     def make_room(self, size: int) -> None:
         """Take the room on the disk for `size` bytes that will be appended, and for what HDF5 has in memory, or raise.
 
-        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own should be the
+        HDF5 does not survive a write that fails: it cannot even close the file. So no write of its own should be
         first to find the disk full. Where there is plenty of room none is taken, as that costs a write of its own in
         memory and on some file systems; a quota that is met all the same is answered by `told`.
         """
@@ -238,7 +239,9 @@ class Output:
                 os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + (1 << 16))
 
     def _plenty(self, size: int) -> bool:
-        """Whether the disk has many times the room that is needed."""
+        """Whether the disk has many times the room that is needed, and a file may grow as it likes."""
+        if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
+            return False
         system = os.fstatvfs(self._descriptor)
         return system.f_bavail * system.f_frsize > PLENTY + 4 * size
 

@@ -22,6 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 """Of the mpich wheel, which belongs to the extra `test`."""
 PSANA = [sys.executable, "-m", "psanacli"]
+OFTEN = [
+    sys.executable,
+    "-c",
+    "from psanacli.hdf5 import output; output.CHECKPOINT_SECONDS = 0; from psanacli.commands.main import main; main()",
+]
+"""`psana` with a checkpoint after every block."""
 PATIENCE = 60
 """Seconds after which something hangs, on any machine."""
 PROVENANCE = "/psanacli"

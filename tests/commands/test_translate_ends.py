@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands.cluster import PSANA, Process, contents, finish, hidden, psana, ranks
+from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, psana, ranks
 
 SLOW = ["--compression", "gzip:9"]
-#: The command line with a checkpoint after every block.
-OFTEN = [
-    sys.executable,
-    "-c",
-    "from psanacli.hdf5 import output; output.CHECKPOINT_SECONDS = 0; from psanacli.commands.main import main; main()",
-]
 MANNERS = {"serial": (0, 1), "-j 2": (0, 2), "ranks": (3, 1)}
 
 
