@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 QUIET = "psanacli.quiet"
 VERBOSE = "psanacli.verbose"
+WORDS = "psanacli.words"
 
 Align = Literal["<", ">"]
 
@@ -38,6 +40,11 @@ def quiet() -> bool:
 def verbose() -> bool:
     """Whether the user said ``-v``."""
     return _asked(VERBOSE)
+
+
+def command_line() -> str:
+    """Return the command line that is being run, as it would be typed."""
+    return shlex.join(click.get_current_context().meta.get(WORDS, ("psana",)))
 
 
 # --- terminal -------------------------------------------------------------------------------------------------------

@@ -181,6 +181,7 @@ def run(args: Sequence[str]) -> int:
             if with_others:
                 parallel.join()
             context = psana.make_context("psana", list(args))
+            context.meta[console.WORDS] = ("psana", *args)
             with context:
                 psana.invoke(context)
             if sys.stdout is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +121,7 @@ def command(
     if len(set(paths)) < len(paths):
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
         raise UsageError(f"several runs would be written to {paths[0]}", hint)
-    words = {"job": job_name(datasource), "command": shlex.join(["psana", *sys.argv[1:]])}
+    words = {"job": job_name(datasource), "command": console.command_line()}
     problems: list[FileProblem] = []
     damaged = False
     for run, path in zip(runs, paths, strict=True):

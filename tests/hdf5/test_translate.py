@@ -142,7 +142,7 @@ def test_provenance(sample: Sample, tmp_path: Path) -> None:
         assert [(Path(each["path"]), each["bytes"]) for each in sources] == [
             (path, path.stat().st_size) for path in sample.paths
         ]
-        assert file.attrs["jobName"] and told["command"].startswith("psana ")
+        assert file.attrs["jobName"] and told["command"].startswith("psana translate exp=xppdemo26:run=1 ")
 
 
 def test_a_payload_that_is_cut_is_blank_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
