@@ -93,6 +93,9 @@ def event_slice(text: str) -> slice:
         return slice(numbers[0], numbers[0] + 1 or None)
     if len(numbers) not in (2, 3) or (len(numbers) == 3 and numbers[2] is not None and numbers[2] < 1):
         raise click.BadParameter(f"{text!r} is not START:STOP[:STEP] with a STEP of 1 or more, nor one number")
+    first, stop = numbers[:2]
+    if stop and (first or 0) >= stop and (first or 0) * stop > 0:
+        raise click.BadParameter(f"{text!r} is empty: it begins at its end or behind it")
     return slice(*numbers)
 
 

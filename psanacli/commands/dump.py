@@ -65,7 +65,7 @@ class _Wanted:
         ("psana dump e158-r0054-s00-c00.xtc --json | jq '.dgrams[0].transition'", "for other programs"),
     ]
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False))
 @common.events
 @click.option(
     "--types", multiple=True, metavar="GLOB", help="Only these types: `Camera.FrameV1`, `Frame_v1`, `EBeam*`."

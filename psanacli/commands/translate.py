@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from psanacli.run import FileProblem, Run
 
 
+MOST_STEPS = 1_000_000
+
+
 def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Return the numbers of ``0,2-4``."""
     if value is None:
@@ -24,6 +27,8 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         first, _, last = word.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
             raise click.BadParameter(f"{value!r} is not a list of steps like 0,2-4")
+        if int(last or first) > MOST_STEPS:
+            raise click.BadParameter(f"{word} is more steps than a run can have")
         numbers += range(int(first), int(last or first) + 1)
     return tuple(sorted(set(numbers)))
 
@@ -126,6 +131,8 @@ def command(
     damaged = False
     for run, path in zip(runs, paths, strict=True):
         with run:
+            if team.is_root and not len(run.table.datagrams):
+                files.fail_if_corrupt(run.problems, "there is not one whole datagram; is it an XTC file?")
             for out, plan in outputs(run, options, path, team, **words):
                 if dry_run:
                     _show_plan(out, plan, as_json)

@@ -302,8 +302,8 @@ class Output:
     def _abandon(self) -> None:
         """Drop the open file without another byte to the disk; keep what the last checkpoint made safe."""
         if not self._kept:
-            self.part.unlink(missing_ok=True)
             self.journal.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
         self._divert()
         for dataset in self.datasets.values():
             if dataset.valid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from psanacli.parallel import Team
 from psanacli.run import Run
 
 DEFAULT_NAME = "{exp}-r{run:04d}.h5"
+_FIELD = re.compile(r"\{(?:(exp)|run(?::(0?\d?d))?)\}")
 
 
 def output_path(run: Run, output: str | None, *, several: bool = False) -> Path:
@@ -41,10 +43,10 @@ def output_path(run: Run, output: str | None, *, several: bool = False) -> Path:
         hint = "name a directory, or put {run:04d} into the name"
         raise UsageError(f"{output}: several runs go to several files", hint)
     if "{" in pattern:
-        try:
-            pattern = pattern.format(exp=run.experiment.name, run=run.number)
-        except (KeyError, ValueError, IndexError, AttributeError) as error:
-            raise UsageError(f"{output}: only {{exp}} and {{run}} can be in a name") from error
+        name = _FIELD.sub(lambda field: f"{run.experiment.name if field[1] else run.number:{field[2] or ''}}", pattern)
+        if "{" in name:
+            raise UsageError(f"{output}: only {{exp}} and {{run}} can be in a name", "such as '{exp}-r{run:04d}.h5'")
+        pattern = name
     path = Path(pattern)
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent}: no such directory, so {path.name} cannot be written there")

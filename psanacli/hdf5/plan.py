@@ -67,6 +67,8 @@ class Planner:
         self.selection = Selection(options, run.aliases)
         events = self.table.events
         self.chosen = np.arange(len(events))[options.events]
+        if 0 < len(events) <= (options.events.start or 0):
+            raise NotFoundError(f"there is no event {options.events.start}", f"the run has {len(events)} events")
         if options.steps is not None:
             known = len(self.table.steps)
             for number in options.steps:

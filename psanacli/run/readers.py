@@ -9,7 +9,7 @@ import numpy as np
 
 from psanacli.errors import DataError
 from psanacli.run.objects import Key, Objects
-from psanacli.run.payloads import Payloads
+from psanacli.run.payloads import PayloadError, Payloads
 from psanacli.xtc import Layout, Record, decode
 
 _AHEAD = 1 << 22  # bytes that are read ahead at most
@@ -85,7 +85,14 @@ class Reader:
             sums = np.cumsum(self.objects.size[row : row + count])
             count = max(1, int(np.searchsorted(sums, _AHEAD, side="right")))
         objects = self.objects.select(slice(row, row + count))
-        payload = self._payloads.read(objects)
+        try:
+            payload = self._payloads.read(objects)
+        except PayloadError:
+            if count == 1:
+                raise
+            count = 1  # a damaged one further on is none of this event's
+            objects = self.objects.select(slice(row, row + 1))
+            payload = self._payloads.read(objects)
         layouts: list[Layout | None]
         if self.key.xtc_type.config_inside is not None:
             layouts = [None] * count
