@@ -81,7 +81,8 @@ def test_poor_terminals(here: Path, demo_run: list[str], more: dict[str, str]) -
     strange.mkdir()
     file = strange / next(Path(demo_run[2]).rglob("*s00*.xtc")).name
     os.symlink(next(Path(demo_run[2]).rglob("*s00*.xtc")), file)
-    for words in (["info"], ["info", "--json"], ["info", "--missing"], ["dump", "--events", "0"], ["translate", "--json"]):
+    shown = (["info"], ["info", "--json"], ["info", "--missing"], ["dump", "--events", "0"], ["translate", "--json"])
+    for words in shown:
         output = ["-o", strange / "out.h5", "--overwrite"] if words[0] == "translate" else []
         command = [*PSANA, words[0], file, *output, *words[1:]]
         done = subprocess.run(command, capture_output=True, env=environment(**more), timeout=60)
