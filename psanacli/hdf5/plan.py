@@ -77,7 +77,8 @@ class Planner:
             self.chosen = self.chosen[np.isin(events["step"][self.chosen], options.steps)]
         self.position = np.full(len(events), -1, np.int64)
         self.position[self.chosen] = np.arange(len(self.chosen))
-        self.plan = Plan({}, options.compression, events[self.chosen], len(self.chosen))
+        chosen = events if len(self.chosen) == len(events) else events[self.chosen]
+        self.plan = Plan({}, options.compression, chosen, len(self.chosen))
         self.steps: list[Step] = []
         self._filled: set[str] = set()
         self._templates: dict[tuple[str, tuple[int, int], int], tuple[Column, ...]] = {}
