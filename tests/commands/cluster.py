@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5s, h5t
+from h5py import h5s, h5t, h5z
 
 ROOT = Path(__file__).resolve().parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -117,8 +118,8 @@ def psana(*words: object, ranks_: int = 0, **options: Any) -> tuple[int, str, st
 def contents(path: Path) -> dict[str, Any]:
     """Return all that is in an HDF5 file, by place, but for what differs from run to run.
 
-    Of datasets: type, space, filters, and the chunks as they stand in the file; where HDF5 keeps the values elsewhere
-    (texts and lists of variable length), the values.
+    Of datasets: type, space, filters, values, and the chunks in the file with what they have beyond the values.
+    Deflated ones are inflated first: `isal` may find another, equally good, way to write the same bytes.
     """
     found: dict[str, Any] = {}
     with h5py.File(path) as file:
@@ -162,16 +163,33 @@ def _dataset(dataset: h5py.Dataset) -> Any:
     shape = space.get_simple_extent_dims(), space.get_simple_extent_dims(True), dataset.chunks
     digest = hashlib.sha256()
     if kind.detect_class(h5t.VLEN) or (kind.detect_class(h5t.STRING) and _variable(kind)) or dataset.chunks is None:
-        for row in dataset[()].ravel() if dataset.shape else [dataset[()]]:
-            digest.update(repr(row).encode())
+        _feed(digest, np.asarray(dataset[()]))
         return kind.encode(), shape, filters, digest.hexdigest()
     chunks = sorted(dataset.id.get_chunk_info(n).chunk_offset for n in range(dataset.id.get_num_chunks()))
     for offset in chunks:
         mask, data = dataset.id.read_direct_chunk(offset)
+        if any(code == h5z.FILTER_DEFLATE for code, *_ in filters):
+            data = zlib.decompress(data)
         digest.update(repr((offset, mask, len(data))).encode() + data)
     rows = np.ascontiguousarray(dataset[()])
     values = hashlib.sha256(rows.view(np.uint8) if rows.ndim else rows.tobytes()).hexdigest()
     return kind.encode(), shape, filters, len(chunks), values, digest.hexdigest()
+
+
+def _feed(digest: Any, values: Any) -> None:
+    """Add values with texts or lists of variable length to a digest."""
+    if values.dtype.names:
+        for name in values.dtype.names:
+            _feed(digest, values[name])
+    elif values.dtype != object:
+        digest.update(np.ascontiguousarray(values).tobytes())
+    else:
+        for item in values.ravel():
+            if isinstance(item, np.ndarray):
+                digest.update(b"%d" % item.size)
+                _feed(digest, item)
+            else:
+                digest.update(repr(item).encode())
 
 
 def _variable(kind: h5t.TypeID) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands.cluster import environment
 
-from psanacli.demo import write_sample
+from psanacli.demo import Sample, write_sample
 
 PEAK = """
 import resource, sys
@@ -22,33 +22,38 @@ sys.exit(code)
 PER_EVENT = 1000
 
 
-def peak(directory: Path, events: int, *more: str) -> int:
-    """Translate a run of so many small events; return the peak memory in bytes."""
-    sample = write_sample(directory / str(events), events=events, chosen=["small"])
-    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(directory / "out.h5"), "--overwrite"]
+def peak(sample: Sample, out: Path, *more: str) -> int:
+    """Translate a run; return the peak memory in bytes."""
+    return peak_of([sample.datasource, "--root", str(sample.root)], out, *more)
+
+
+def peak_of(run: list[str], out: Path, *more: str) -> int:
+    """Translate a run that is given by words of a command line; return the peak memory in bytes."""
+    words = ["translate", *run, "-o", str(out), "-q", *more]
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, *words, "-q", *more], env=environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PEAK, *words], env=environment(), capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """A run of small events, and one four times as long."""
+    counts = (10_000, 40_000)
+    return [write_sample(tmp_path_factory.mktemp("run"), events=count, chosen=["small"]) for count in counts]
+
+
 @pytest.mark.parametrize("more", [[], ["-j", "2"], ["--compression", "none"]], ids=" ".join)
-def test_four_times_the_events(tmp_path: Path, more: list[str]) -> None:
-    few, many = peak(tmp_path, 12_000, *more), peak(tmp_path, 48_000, *more)
-    assert many - few < 36_000 * PER_EVENT
+def test_four_times_the_events(runs: list[Sample], tmp_path: Path, more: list[str]) -> None:
+    few, many = (peak(run, tmp_path / f"{run.events}.h5", *more) for run in runs)
+    assert many - few < 30_000 * PER_EVENT
     assert many < 300_000_000
 
 
 def test_four_times_the_images(tmp_path: Path, image_run: list[str]) -> None:
     """Images are in memory only while they are worked on: 18 more of 4.6 MB each take nothing."""
 
-    def of(count: int) -> int:
-        words = ["translate", *image_run, "-o", str(tmp_path / f"{count}.h5"), "-n", str(count), "-q"]
-        done = subprocess.run([sys.executable, "-c", PEAK, *words], env=environment(), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return int(done.stdout.split()[-1])
-
-    few, many = of(6), of(24)
+    few, many = (peak_of(image_run, tmp_path / f"{count}.h5", "-n", str(count)) for count in (6, 24))
     assert many < 300_000_000
     assert many - few < 60_000_000
