@@ -14,8 +14,9 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from psanacli.commands.common import Verb
-from psanacli.commands.main import VERBS, psana
+from psanacli.commands.common import WithExamples
+from psanacli.commands.groups import Verbs
+from psanacli.commands.main import psana
 from psanacli.version import __version__
 
 #: Shell to the name under which it finds the completion of `psana`.
@@ -77,7 +78,7 @@ def man_page(command: click.Command, context: click.Context) -> str:
     ]
     if rest:
         lines += [".SH DESCRIPTION", *paragraphs(rest)]
-    if isinstance(command, Verb) and command.examples:
+    if isinstance(command, WithExamples) and command.examples:
         lines.append(".SH EXAMPLES")
         for line, meaning in command.examples:
             lines += [".TP", f"\\fB{escape(line)}\\fP", escape(meaning)]
@@ -85,29 +86,40 @@ def man_page(command: click.Command, context: click.Context) -> str:
     lines.append(".SH OPTIONS")
     for spelling, meaning in filter(None, (option.get_help_record(context) for option in options)):
         lines += [".TP", f"\\fB{escape(spelling)}\\fP", escape(" ".join(meaning.split()))]
-    if command is psana:
+    if isinstance(command, Verbs):
         lines.append(".SH VERBS")
-        for verb, entry in VERBS.items():
-            lines += [".TP", f"\\fBpsana\\-{verb}\\fP(1)", escape(entry.help)]
+        for verb, entry in command.verbs.items():
+            lines += [".TP", f"\\fB{escape(f'{name}-{verb}')}\\fP(1)", escape(entry.help)]
     lines.append(".SH EXIT STATUS")
     for code, meaning in EXIT_STATUS.items():
         lines += [".TP", f"\\fB{code}\\fP", escape(meaning)]
     lines.append(".SH ENVIRONMENT")
     for variable, meaning in ENVIRONMENT.items():
         lines += [".TP", f"\\fB{variable}\\fP", escape(meaning)]
-    others = ["psana", *(f"psana-{verb}" for verb in VERBS)]
-    lines += [".SH SEE ALSO", ",\n".join(f".BR {escape(other)} (1)" for other in others if other != name)]
+    others = [other for other in relatives(command, context) if other != name]
+    lines += [".SH SEE ALSO", ",\n".join(f".BR {escape(other)} (1)" for other in others)]
     return "\n".join(lines).replace("(1),\n", "(1) ,\n") + "\n"
 
 
+def relatives(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Return the names of the pages of `psana`, the group of a command and its members, and the members of a group."""
+    at: click.Context | None = context
+    groups = []
+    while at is not None:
+        if isinstance(at.command, Verbs):
+            groups.append((at.command_path.replace(" ", "-"), at.command.verbs))
+        at = at.parent
+    for page, verbs in reversed(groups):
+        if page == "psana":
+            yield page
+        yield from (f"{page}-{verb}" for verb in verbs)
+
+
 def man_pages() -> Iterator[tuple[str, str]]:
-    """Return name and text of every man page."""
+    """Return name and text of every man page; a verb of a group has one of its own, ``psana-GROUP-VERB.1``."""
     top = click.Context(psana, info_name="psana", **psana.context_settings)
-    yield "psana.1", man_page(psana, top)
-    for verb in VERBS:
-        command = psana.get_command(top, verb)
-        assert command is not None
-        yield f"psana-{verb}.1", man_page(command, click.Context(command, info_name=verb, parent=top))
+    for command, context in [(psana, top), *psana.walk(top)]:
+        yield f"{context.command_path.replace(' ', '-')}.1", man_page(command, context)
 
 
 def completions() -> Iterator[tuple[str, str]]:

@@ -10,10 +10,13 @@ from pathlib import Path
 import click
 import pytest
 
-from psanacli.commands.common import Verb
-from psanacli.commands.main import VERBS, psana
+from psanacli.commands.common import Verb, WithExamples
+from psanacli.commands.groups import Verbs
+from psanacli.commands.main import psana
 
 ROOT = Path(__file__).resolve().parent.parent
+TOP = click.Context(psana, info_name="psana", **psana.context_settings)
+PATHS = [context.command_path for _, context in psana.walk(TOP)]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def test_man_pages_are_up_to_date(generate):
 
 
 @pytest.mark.skipif(not shutil.which("man"), reason="no man here")
-@pytest.mark.parametrize("page", ["psana", *(f"psana-{verb}" for verb in VERBS)])
+@pytest.mark.parametrize("page", ["psana", *(path.replace(" ", "-") for path in PATHS)])
 def test_man_reads_the_pages_without_a_warning(page):
     words = ["man", "--warnings", "-l", str(ROOT / "man" / f"{page}.1")]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MANWIDTH": "100"})
@@ -40,13 +43,13 @@ def test_man_reads_the_pages_without_a_warning(page):
     assert "EXIT STATUS" in done.stdout
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_every_verb_has_examples_and_a_line_for_the_list(verb):
-    context = click.Context(psana, info_name="psana")
-    command = psana.get_command(context, verb)
-    assert isinstance(command, Verb)
+@pytest.mark.parametrize("path", PATHS)
+def test_help_of_every_verb_has_examples_and_a_line_for_the_list(path):
+    command = dict(zip(PATHS, psana.walk(TOP), strict=True))[path][0]
+    assert isinstance(command, Verb | Verbs)
+    assert isinstance(command, WithExamples)
     assert len(command.examples) >= 2
-    assert all("psana " in line and meaning for line, meaning in command.examples)
+    assert all(path in line and meaning for line, meaning in command.examples)
     assert command.help
     assert all(option.help for option in command.params if isinstance(option, click.Option))
 

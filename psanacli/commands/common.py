@@ -25,7 +25,7 @@ from psanacli.errors import did_you_mean
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Verb(click.Command):
+class WithExamples(click.Command):
     """A command with examples at the top of its help, and an answer to options that do not exist.
 
     Attributes
@@ -57,6 +57,10 @@ class Verb(click.Command):
             raise click.UsageError(
                 f"there is no option {error.option_name}" + (f"; {hint}" if hint else ""), ctx
             ) from error
+
+
+class Verb(WithExamples):
+    """A command that does something: the class of all verbs that are not groups of others."""
 
 
 def verb(*, examples: Sequence[tuple[str, str]], **kwargs: Any) -> Callable[[Callable[..., Any]], Verb]:

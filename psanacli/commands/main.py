@@ -7,7 +7,6 @@ when the verb is called.
 from __future__ import annotations
 
 import errno
-import importlib
 import io
 import os
 import signal
@@ -17,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import click
 
 from psanacli import parallel
 from psanacli.commands import console
-from psanacli.errors import EXIT_BUG, EXIT_INTERRUPTED, PsanaError, did_you_mean
+from psanacli.commands.groups import Entry, Verbs
+from psanacli.errors import EXIT_BUG, EXIT_INTERRUPTED, PsanaError
 from psanacli.version import __version__
 
 EXIT_TERMINATED = 143
@@ -36,60 +36,18 @@ _EXIT_CODES = {
 }
 
 
-class _Entry(NamedTuple):
-    help: str
-    parallel: bool = False  # does it know what to do with several ranks?
-
-
 #: The verbs in the order of the work.
 VERBS = {
-    "demo": _Entry("Make a sample experiment, and show what can be done with it."),
-    "info": _Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
-    "dump": _Entry("Print every datagram of XTC files and everything in it."),
-    "translate": _Entry("Translate runs to HDF5 files.", parallel=True),
+    "demo": Entry("Make a sample experiment, and show what can be done with it."),
+    "info": Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
+    "dump": Entry("Print every datagram of XTC files and everything in it."),
+    "translate": Entry("Translate runs to HDF5 files.", parallel=True),
 }
-
-
-class Verbs(click.Group):
-    """A group whose members are loaded only when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of the work."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load the module of a verb."""
-        if cmd_name not in VERBS:
-            return None
-        command = importlib.import_module(f"psanacli.commands.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that `args` begin with; a miss names the nearest."""
-        name = args[0]
-        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
-            hint = did_you_mean(name, VERBS, f"the verbs are {', '.join(VERBS)}")
-            raise click.UsageError(f"there is no verb {name!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs with their help, without loading them."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, entry.help) for name, entry in VERBS.items()])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
-        """Complete a verb without loading it."""
-        from click.shell_completion import CompletionItem
-
-        items = [CompletionItem(name, help=entry.help) for name, entry in VERBS.items() if name.startswith(incomplete)]
-        return items or click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(
     cls=Verbs,
+    verbs=VERBS,
     context_settings={"help_option_names": ["-h", "--help"]},
     subcommand_metavar="VERB ...",
     options_metavar="[-h] [--version]",
@@ -169,7 +127,7 @@ def run(args: Sequence[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(psana, {}, "psana", "_PSANA_COMPLETE", complete)
-    with_others = any(VERBS[word].parallel for word in args[:1] if word in VERBS)
+    with_others = psana.is_parallel(args)
     rank = parallel.launched().rank
     if not with_others:
         if rank:

@@ -27,7 +27,7 @@ def verb(monkeypatch):
         def command():
             function()
 
-        monkeypatch.setitem(main.VERBS, "try", main._Entry("Try."))
+        monkeypatch.setitem(main.VERBS, "try", main.Entry("Try."))
         monkeypatch.setitem(sys.modules, "psanacli.commands.try", types.SimpleNamespace(command=command))
 
     return install
@@ -160,7 +160,7 @@ def test_a_closed_pipe_is_quiet():
             "import sys, types, click",
             "from psanacli.commands import main",
             "command = click.Command('try', callback=lambda: [click.echo('line') for _ in iter(int, 1)])",
-            "main.VERBS['try'] = main._Entry('')",
+            "main.VERBS['try'] = main.Entry('')",
             "sys.modules['psanacli.commands.try'] = types.SimpleNamespace(command=command)",
             "sys.argv[1:] = ['try']",
             "main.main()",
@@ -199,7 +199,7 @@ def wait():
         time.sleep(60)
     finally:
         click.echo("cleaned up")
-main.VERBS["try"] = main._Entry("")
+main.VERBS["try"] = main.Entry("")
 sys.modules["psanacli.commands.try"] = types.SimpleNamespace(command=click.Command("try", callback=wait))
 sys.argv[1:] = ["try"]
 main.main()
