@@ -8,9 +8,11 @@ from psanacli.run.epics import Epics, Value, Variable
 from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
 from psanacli.run.files import XtcFile
+from psanacli.run.gathered import EventsOfRuns
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
+from psanacli.run.origins import Origin
 from psanacli.run.payloads import PayloadError
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
@@ -68,6 +70,7 @@ __all__ = [
     "EventFlag",
     "EventId",
     "Events",
+    "EventsOfRuns",
     "Experiment",
     "FileProblem",
     "Form",
@@ -75,6 +78,7 @@ __all__ = [
     "Key",
     "Names",
     "Objects",
+    "Origin",
     "PayloadBlock",
     "PayloadError",
     "Places",

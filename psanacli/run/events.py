@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
+from psanacli.run.access import Finder, Identities, Ints
 from psanacli.run.objects import Key, is_dropped
+from psanacli.run.origins import Origin
 from psanacli.run.steps import Step
 from psanacli.run.tables import times_of
 from psanacli.xtc import Damage, Record, Source
@@ -168,6 +172,26 @@ class Event:
         return self._run.table.rows_of(self.group)
 
     @property
+    def offsets(self) -> list[Origin]:
+        """Where its datagrams are: big file, offset and size of each; the same from big files and from small data."""
+        return self._run.origins.of(self.datagrams)
+
+    @property
+    def next(self) -> Event | None:
+        """The event after it in the run, None for the last one."""
+        return self.shift(1)
+
+    @property
+    def previous(self) -> Event | None:
+        """The event before it in the run, None for the first one."""
+        return self.shift(-1)
+
+    def shift(self, by: int) -> Event | None:
+        """Return the event that is `by` events further on (back, if negative), None beyond the ends of the run."""
+        index = self.index + by
+        return Event(self._run, index) if 0 <= index < len(self._run.table.events) else None
+
+    @property
     def epics(self) -> dict[str, Value]:
         """All EPICS variables as they were."""
         return self._run.epics.at(self)
@@ -306,15 +330,53 @@ class Events(Sequence[Event]):
         names = ["seconds", "nanoseconds", "fiducials", "ticks", "vector", "control", "run"]
         return np.asarray(self.table[names])
 
+    @cached_property
+    def _finder(self) -> Finder:
+        everything = isinstance(self.indices, range) and self.indices == range(len(self._run.table.events))
+        return self._run.finder if everything else Finder(self.table)
+
+    def find(self, ids: Identities) -> Ints:
+        """Return where events are in this sequence, many at once.
+
+        Parameters
+        ----------
+        ids : structured array, sequence of EventId, or integer array of shape (n, 3)
+            Seconds, nanoseconds and fiducials: such as `ids` of another run or selection.  Other fields do not count.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            In the order of `ids`; for all events of a run the numbers of the events.  -1: there is none.  Where several
+            events have the same identity, as the parts of split events read in sequence do, it is the first.
+
+        Raises
+        ------
+        UsageError
+            `ids` are none.
+
+        Examples
+        --------
+        >>> numbers = run.events.find(saved)                       # doctest: +SKIP
+        >>> for event in run.events[numbers[numbers >= 0]]: ...    # doctest: +SKIP
+        """
+        return self._finder.find(ids)
+
     def at(
         self,
         *,
-        time: np.datetime64 | None = None,
+        time: np.datetime64 | str | None = None,
         seconds: int | None = None,
         nanoseconds: int | None = None,
         fiducials: int | None = None,
     ) -> Event:
         """Return the event with a time or stamp: the first, where several have it.
+
+        Parameters
+        ----------
+        time : numpy.datetime64 or str, optional
+            UTC, in place of `seconds` and `nanoseconds`.
+        seconds, nanoseconds, fiducials : int, optional
+            At least seconds or fiducials.
 
         Raises
         ------
@@ -324,24 +386,46 @@ class Events(Sequence[Event]):
             Nothing was given.
         """
         if time is not None:
-            total = int(time.astype("datetime64[ns]").astype(np.int64))
+            try:
+                moment = np.datetime64(time) if isinstance(time, str) else time
+                total = int(moment.astype("datetime64[ns]").astype(np.int64))
+            except ValueError:
+                raise UsageError(f"{time!r} is no time", "write it like 2015-07-06T16:26:41.731790122") from None
             seconds, nanoseconds = divmod(total, 1_000_000_000)
+        found = self._finder.first(seconds, nanoseconds, fiducials)
+        if found >= 0:
+            return self[found]
         wanted = {"seconds": seconds, "nanoseconds": nanoseconds, "fiducials": fiducials}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        if not wanted:
-            raise UsageError("which event?", "give time=, or seconds=, nanoseconds= and fiducials=")
-        table = self.table
-        found = np.ones(len(table), bool)
-        for name, value in wanted.items():
-            found &= table[name] == value
-        if found.any():
-            return self[int(np.argmax(found))]
-        text = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        text = ", ".join(f"{name} {value}" for name, value in wanted.items() if value is not None)
         hint = ""
-        if len(table) and seconds is not None:
-            distance = np.abs(self.times.astype(np.int64) - (seconds * 1_000_000_000 + (nanoseconds or 0)))
-            hint = f"the nearest is {self[int(np.argmin(distance))]!r}"
+        if len(self) and seconds is not None:
+            hint = f"the nearest is {self[self._finder.nearest(seconds, nanoseconds or 0)]!r}"
         raise NotFoundError(f"no event with {text}", hint)
+
+    def at_offset(self, path: str | PathLike[str], offset: int) -> Event:
+        """Return the event that has the datagram at an offset of a big file, as `Event.offsets` tells it.
+
+        Parameters
+        ----------
+        path : str or path
+            The big file; its name is enough.
+        offset : int
+            Where the datagram begins, in bytes.
+
+        Raises
+        ------
+        NotFoundError
+            The run has no such file, no datagram begins there, it belongs to no event, or to one that is not among
+            these.
+        """
+        number = self._run.origins.event(path, offset)
+        if isinstance(self.indices, range):
+            known = number in self.indices
+        else:
+            known = bool((self.indices == number).any())
+        if not known:
+            raise NotFoundError(f"event {number} of the run, at offset {offset}, is not among these {len(self)} events")
+        return Event(self._run, number)
 
     def __repr__(self) -> str:
         if not len(self):

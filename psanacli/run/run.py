@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
+from psanacli.run.access import Finder
 from psanacli.run.codes import EventCodes
 from psanacli.run.columns import MAX_BYTES, Column
 from psanacli.run.config import Config, aliases_of
@@ -25,6 +26,7 @@ from psanacli.run.experiments import Experiment
 from psanacli.run.files import XtcFile
 from psanacli.run.names import DetectorNames, ambiguous
 from psanacli.run.objects import Places
+from psanacli.run.origins import Origins
 from psanacli.run.payloads import Payloads
 from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
@@ -164,6 +166,16 @@ class Run:
     def events(self) -> Events:
         """All events."""
         return Events(self, range(len(self.table.events)))
+
+    @cached_property
+    def finder(self) -> Finder:
+        """What finds events by second, nanosecond and fiducial."""
+        return Finder(self.table.events)
+
+    @cached_property
+    def origins(self) -> Origins:
+        """Where the datagrams are in the big files."""
+        return Origins(self._payloads)
 
     @cached_property
     def config(self) -> Config:
