@@ -50,54 +50,20 @@ DEF IS_DAMAGED = 8
 DEF IS_SPLIT = 16
 
 
-cdef struct Datagram:
-    uint64_t offset
-    uint32_t extent
-    uint32_t seconds
-    uint32_t nanoseconds
-    uint32_t stamp_low
-    uint32_t stamp_high
-    uint32_t env
-    uint32_t damage
-    uint32_t pattern
-    uint16_t file
-    uint16_t flags
-    uint32_t reserved
+include "rows.pxi"
 
-
-cdef struct Group:
-    int64_t first
-    int64_t event
-    uint32_t count
-    uint32_t run
-    uint8_t service
-    uint8_t action
-    uint16_t reserved
-    uint32_t more
+# Rows are numbers of 32 bits.
+DEF MOST = 0x7FFFFFFF
 
 
 GROUP = np.dtype(
     {
         "names": ["first", "event", "count", "run", "service", "action"],
-        "formats": ["<i8", "<i8", "<u4", "<u4", "u1", "u1"],
-        "offsets": [0, 8, 16, 20, 24, 25],
+        "formats": ["<i4", "<i4", "<u4", "<u4", "u1", "u1"],
+        "offsets": [0, 4, 8, 12, 16, 17],
         "itemsize": sizeof(Group),
     }
 )
-
-
-cdef struct Event:
-    int64_t group
-    int32_t step
-    uint32_t run
-    uint32_t seconds
-    uint32_t nanoseconds
-    uint32_t ticks
-    uint32_t fiducials
-    uint16_t vector
-    uint8_t control
-    uint8_t flags
-    uint32_t reserved
 
 
 EVENT = np.dtype(
@@ -105,8 +71,8 @@ EVENT = np.dtype(
         "names": [
             "group", "step", "run", "seconds", "nanoseconds", "ticks", "fiducials", "vector", "control", "flags"
         ],
-        "formats": ["<i8", "<i4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u2", "u1", "u1"],
-        "offsets": [0, 8, 12, 16, 20, 24, 28, 32, 34, 35],
+        "formats": ["<i4", "<i4", "<u4", "<u4", "<u4", "<u4", "<u4", "<u2", "u1", "u1"],
+        "offsets": [0, 4, 8, 12, 16, 20, 24, 28, 30, 31],
         "itemsize": sizeof(Event),
     }
 )
@@ -114,7 +80,7 @@ EVENT = np.dtype(
 
 cdef struct Stream:
     # Rows of the stream in the order in which they are given out, their block numbers, and the current one.
-    int64_t *rows
+    int32_t *rows
     uint32_t *blocks
     int64_t count
     int64_t at
@@ -146,7 +112,7 @@ cdef inline uint64_t clock_of(const Datagram *datagram) noexcept nogil:
 
 
 cdef int64_t read_ahead(
-    const Datagram *table, int64_t first, int64_t last, bint control, int64_t *rows, Counts *counts
+    const Datagram *table, int64_t first, int64_t last, bint control, int32_t *rows, Counts *counts
 ) noexcept nogil:
     """Put rows `first` to `last` of a stream in order, as far as a short queue can; return how many remain.
 
@@ -170,8 +136,8 @@ cdef int64_t read_ahead(
                 place += 1
             if place < tail:
                 counts.split += 1
-                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int64_t))
-                rows[place] = row
+                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int32_t))
+                rows[place] = <int32_t>row
                 tail += 1
                 row += 1
                 continue
@@ -187,15 +153,15 @@ cdef int64_t read_ahead(
                     counts.dropped += 2
                     if place == tail:
                         place -= 1
-                    memmove(rows + place, rows + place + 1, (tail - place - 1) * sizeof(int64_t))
+                    memmove(rows + place, rows + place + 1, (tail - place - 1) * sizeof(int32_t))
                     tail -= 1
                     row += 1
                     continue
                 counts.repeated += 1
             if place < tail:
                 counts.late += 1
-                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int64_t))
-        rows[place] = row
+                memmove(rows + place + 1, rows + place, (tail - place) * sizeof(int32_t))
+        rows[place] = <int32_t>row
         tail += 1
         row += 1
     return tail
@@ -304,7 +270,7 @@ cdef int64_t merge(
     int count,
     int *heap,
     int64_t max_difference,
-    int64_t *members,
+    int32_t *members,
     Group *groups,
     uint32_t *numbers,
     Counts *counts,
@@ -339,10 +305,9 @@ cdef int64_t merge(
                 same = service_of(first) == service_of(datagram) and clock_of(first) == clock_of(datagram)
         if not same:
             group += 1
-            groups[group].first = member
+            groups[group].first = <int32_t>member
             groups[group].count = 0
             groups[group].reserved = 0
-            groups[group].more = 0
             first = datagram
             first_control = streams[s].control
         # Members of a group stand in the order of the streams; those of one stream in the order of arrival.
@@ -352,7 +317,7 @@ cdef int64_t merge(
             members[place] = members[place - 1]
             numbers[place] = numbers[place - 1]
             place -= 1
-        members[place] = row
+        members[place] = <int32_t>row
         numbers[place] = number
         groups[group].count += 1
         member += 1
@@ -361,7 +326,7 @@ cdef int64_t merge(
 
 cdef void act(
     const Datagram *table,
-    const int64_t *members,
+    const int32_t *members,
     const uint32_t *numbers,
     Group *groups,
     int64_t count,
@@ -387,7 +352,7 @@ cdef void act(
         last[s] = 0
     for g in range(count):
         group = groups + g
-        end = group.first + group.count
+        end = <int64_t>group.first + group.count
         service = service_of(table + members[group.first])
         clock = clock_of(table + members[group.first])
         group.service = <uint8_t>service
@@ -432,7 +397,7 @@ cdef void act(
                     group.action = ACT_SKIPPED
                 else:
                     group.action = ACT_EVENT
-                    group.event = event
+                    group.event = <int32_t>event
                     event += 1
                     if numbers[group.first] >= first_control:
                         counts.unmatched_control += 1
@@ -467,7 +432,7 @@ cdef void act(
 
 cdef int64_t list_events(
     const Datagram *table,
-    const int64_t *members,
+    const int32_t *members,
     const uint32_t *numbers,
     const Group *groups,
     int64_t count,
@@ -486,7 +451,7 @@ cdef int64_t list_events(
         datagram = table + members[groups[g].first]
         event = events + found
         found += 1
-        event.group = g
+        event.group = <int32_t>g
         event.step = 0
         event.run = groups[g].run if groups[g].run > 0 else run_number
         event.seconds = datagram.seconds
@@ -495,9 +460,8 @@ cdef int64_t list_events(
         event.control = <uint8_t>(datagram.stamp_low >> 24)
         event.fiducials = datagram.stamp_high & 0x1FFFF
         event.vector = <uint16_t>(datagram.stamp_high >> 17)
-        event.reserved = 0
         flags = 0
-        for m in range(groups[g].first, groups[g].first + groups[g].count):
+        for m in range(groups[g].first, <int64_t>groups[g].first + groups[g].count):
             datagram = table + members[m]
             if datagram.damage:
                 flags |= IS_DAMAGED
@@ -538,16 +502,18 @@ def build(
         raise ValueError("the table is not a contiguous datagram table")
     if starts.shape[0] != streams_count + 1 or starts[0] != 0 or starts[streams_count] != total:
         raise ValueError("the streams do not cover the table")
+    if total > MOST:
+        raise ValueError("more datagrams than rows can count")
     cdef Py_ssize_t i
     for i in range(streams_count):
         if starts[i + 1] < starts[i]:
             raise ValueError("the streams do not cover the table")
     if total and int(datagrams["pattern"].max()) >= only_epics.shape[0]:
         raise ValueError("a pattern is out of range")
-    members_array = np.empty(max(total, 1), np.int64)
+    members_array = np.empty(max(total, 1), np.int32)
     groups_array = np.empty(max(total, 1), GROUP)
     events_array = np.empty(max(total, 1), EVENT)
-    cdef int64_t[::1] members = members_array
+    cdef int32_t[::1] members = members_array
     cdef const uint8_t[::1] table_bytes = datagrams.view(np.uint8).reshape(-1)
     cdef uint8_t[::1] group_bytes = groups_array.view(np.uint8).reshape(-1)
     cdef const Datagram *table = <const Datagram *>&table_bytes[0] if total else NULL
@@ -557,7 +523,7 @@ def build(
     cdef Counts counts
     cdef Stream *streams = <Stream *>malloc((streams_count + 1) * sizeof(Stream))
     cdef int *heap = <int *>malloc((streams_count + 1) * sizeof(int))
-    cdef int64_t *rows = <int64_t *>malloc((total + 1) * sizeof(int64_t))
+    cdef int32_t *rows = <int32_t *>malloc((total + 1) * sizeof(int32_t))
     cdef uint32_t *blocks = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
     cdef uint32_t *member_numbers = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
     cdef int64_t group_count = 0, member_count = 0, event_count = 0

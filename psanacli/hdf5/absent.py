@@ -31,9 +31,8 @@ class Absences:
         contents = table.contents
         rows = contents.of_type(TYPE_ANY)
         rows = rows[table.contributions["damage"][rows] >> DamageBit.DroppedContribution & 1 != 0]
-        members = np.flatnonzero((table.groups["action"] == Action.EVENT)[table.group_of_member])
-        index, row = contents.occurrences(rows, table.datagrams["pattern"][table.members[members]])
-        event = table.groups["event"][table.group_of_member[members[index]]]
+        _, group, row = table.occurrences(rows, [Action.EVENT])
+        event = table.groups["event"][group]
         damage = table.contributions["damage"][row]
         keys = table.keys[table.contributions["key"][row]]
         self._dropped: dict[tuple[int, int], list[tuple[int, int]]] = {}

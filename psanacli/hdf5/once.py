@@ -111,7 +111,7 @@ def in_configure(planner: Planner, key: Key) -> Objects | None:
     if not products or key.xtc_type.kind == "config":
         return None
     rows = table.rows_of(planner.configure)
-    control = table.stream_of_row[rows] >= table.rules.control_content
+    control = table.streams_of(rows) >= table.rules.control_content
     rows = rows[control | (np.arange(len(rows)) == 0)]
     contributions = np.sort(np.concatenate([table.contents.of_key(number) for number, _ in products]))
     index, row = table.contents.occurrences(contributions, table.datagrams["pattern"][rows])
@@ -124,8 +124,8 @@ def in_configure(planner: Planner, key: Key) -> Objects | None:
     offset, size, fits = table.place(datagram, contribution, product)
     config = np.full(1, -1, np.int64)
     if key.xtc_type.config_types and key.xtc_type.config_inside is None:
-        after = table.base[table.groups["first"][planner.configure] + table.groups["count"][planner.configure]]
-        config = table.config.latest(key.xtc_type.config_types, key.source, np.array([after]))
+        after = table.position_behind(np.array([planner.configure]))
+        config = table.config.latest(key.xtc_type.config_types, key.source, after)
         fits = fits & (config >= 0)
     if not fits[0]:
         return None

@@ -8,9 +8,10 @@ source.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError, did_you_mean, fold
 from psanacli.run.names import DetectorNames, ambiguous
@@ -39,42 +40,40 @@ class ConfigTimeline:
 
     def __init__(self, table: RunTable) -> None:
         self.histories: dict[tuple[str, tuple[int, int]], History] = {}
-        members, storing, order = _storing_members(table)
-        rows = table.members[members]
         contents = table.contents
+        found = _find(table)
         length = 0
         for (name, identity), products in contents.products.items():
             xtc_type = products[0][1].xtc_type
             if not is_config(xtc_type):
                 continue
             product = products[0][1]
-            contributions = np.sort(np.concatenate([contents.of_key(number) for number, _ in products]))
-            index, row = contents.occurrences(contributions, table.datagrams["pattern"][rows])
+            mine = np.flatnonzero(np.isin(table.contributions["key"][found.row], [number for number, _ in products]))
+            row, groups = found.row[mine], found.group[mine]
             entered = contents.flags[row] & ContributionFlag.NOT_ENTERED == 0
-            start, size, fits = table.place(rows[index], row, product)
-            kept = entered & fits & (contents.size[row] > 0) & (storing[index] | contents.storable[row])
-            groups = table.group_of_member[members[index]]
+            start, size, fits = table.place(found.datagram[mine], row, product)
+            kept = entered & fits & (contents.size[row] > 0) & (found.storing[mine] | contents.storable[row])
             # The first Configure is also read like an event, after that: what its damage allows counts, in the order of
             # the streams.
             again = (table.groups["action"][groups] == Action.BEGIN_JOB) & contents.storable[row]
-            ranks = np.lexsort((row, np.where(again, members[index], order[index]), again, groups))
+            ranks = np.lexsort((row, np.where(again, found.member[mine], found.order[mine]), again, groups))
             ranks = ranks[kept[ranks]]
             if not len(ranks):
                 continue
-            index, row, group = index[ranks], row[ranks], groups[ranks]
-            last = table.base[table.groups["first"][group] + table.groups["count"][group]] - 1
-            place = table.base[members[index]] + row - table.start[contents.pattern[row]]
+            mine, row, group = mine[ranks], row[ranks], groups[ranks]
+            last = table.position_behind(group) - 1
+            place = table.position(found.member[mine], row)
             self.histories[name, identity] = History(
                 Key(xtc_type, contents.sources[identity]),
-                rows[index],
+                found.datagram[mine],
                 start[ranks],
                 size[ranks],
                 contents.flags[row],
                 np.full(len(ranks), -1, np.int64),
                 product,
                 group,
-                np.where(storing[index], last, place),
-                order[index],
+                np.where(found.storing[mine], last, place),
+                found.order[mine],
                 row,
                 length,
             )
@@ -123,21 +122,39 @@ class ConfigTimeline:
         return np.unique(np.concatenate(groups)) if groups else np.zeros(0, np.int64)
 
 
-def _storing_members(table: RunTable) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]], Ints]:
-    """Return the members whose objects may be configuration.
+class _Found(NamedTuple):
+    """Where objects of configuration types are that may count, of all types together."""
 
-    Also whether their group stores them whatever their damage, and their rank in the order in which they are stored.
-    """
-    action = table.groups["action"][table.group_of_member]
-    storing = np.isin(action, STORING)
-    within = np.arange(len(table.members)) - table.groups["first"][table.group_of_member]
-    control = table.stream_of_row[table.members] >= table.rules.control_content
-    chosen = np.flatnonzero((storing & (control | (within == 0))) | np.isin(action, FILLING))
+    member: Ints
+    group: Ints
+    row: Ints
+    datagram: NDArray[np.int32]
+    storing: NDArray[np.bool_]
+    """Whether the group stores them whatever their damage."""
+    order: Ints
+    """What ascends in the order in which they are stored."""
+
+
+def _find(table: RunTable) -> _Found:
+    contents = table.contents
+    numbers = {
+        number
+        for products in contents.products.values()
+        for number, product in products
+        if is_config(product.xtc_type)
+    }
+    parts = [contents.of_key(number) for number in sorted(numbers)]
+    contributions = np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+    members, groups, row = table.occurrences(contributions, (*STORING, *FILLING))
+    member, group = members.astype(np.int64), groups.astype(np.int64)
+    storing = np.isin(table.groups["action"][group], STORING)
+    within = member - table.groups["first"][group]
+    control = table.streams_of(table.members[member]) >= table.rules.control_content
     # Control streams first, from the highest down; the order of the streams in events.
-    rank = np.where(storing & control, -within, within + 1)[chosen]
-    order = np.empty(len(chosen), np.int64)
-    order[np.lexsort((rank, table.group_of_member[chosen]))] = np.arange(len(chosen))
-    return chosen, storing[chosen], order
+    order = (group << 32) + np.where(storing & control, -within, within + 1)
+    chosen = np.flatnonzero(~storing | control | (within == 0))
+    member, group = member[chosen], group[chosen]
+    return _Found(member, group, row[chosen], table.members[member], storing[chosen], order[chosen])
 
 
 class Configuration(Mapping[Key, Record]):

@@ -239,7 +239,7 @@ class Epics(Mapping[str, Variable]):
     def _variables(self) -> dict[str, Variable]:
         naming = self._naming
         heads, places = self.heads, self.places
-        delivery = self._payloads.table.delivery[places.group]
+        delivery = self._payloads.table.deliveries_before(places.group)
         stamp = heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]
         # Sorted so that of each variable and delivery the record that counts is the last.
         order = np.lexsort((np.arange(len(heads)), stamp, delivery, naming.variable))
@@ -315,30 +315,26 @@ class Epics(Mapping[str, Variable]):
 
 def _find_records(payloads: Payloads) -> History:
     table = payloads.table
-    action = table.groups["action"][table.group_of_member]
-    storing = np.isin(action, STORING)
-    within = np.arange(len(table.members)) - table.groups["first"][table.group_of_member]
-    control = table.stream_of_row[table.members] >= table.rules.control_content
+    member, group, row = table.occurrences(table.contents.of_type(EPICS), _READING)
+    storing = np.isin(table.groups["action"][group], STORING)
+    within = member - table.groups["first"][group].astype(np.int64)
+    control = table.streams_of(table.members[member]) >= table.rules.control_content
     # Control streams first, from the highest down, then the others.
-    chosen = np.flatnonzero(np.isin(action, _READING) & (~storing | control | (within == 0)))
-    rank = np.where(control, -within, within + 1)[chosen]
-    chosen = chosen[np.lexsort((rank, table.group_of_member[chosen]))]
-    rows = table.members[chosen]
-    contributions = table.contents.of_type(EPICS)
-    index, row = table.contents.occurrences(contributions, table.datagrams["pattern"][rows])
+    rank = np.where(control, -within, within + 1)
+    order = np.lexsort((row, rank, group))
+    order = order[(~storing | control | (within == 0))[order]]
+    member, group, row = member[order], group[order].astype(np.int64), row[order]
     entered = table.contributions["flags"][row] & (ContributionFlag.NOT_ENTERED | ContributionFlag.PROXY) == 0
     # An empty payload is no record.
     kept = entered & (table.contributions["extent"][row] > XTC.itemsize)
-    index, row = index[kept], row[kept]
+    member, group, row = member[kept], group[kept], row[kept]
+    rows = table.members[member]
     product = Product(named("Epics.EpicsPvHeader"))
-    start, size, _ = table.place(rows[index], row, product)
+    start, size, _ = table.place(rows, row, product)
     none = np.full(len(row), -1, np.int64)
     key = Key(product.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
-    group = table.group_of_member[chosen[index]]
     order = np.arange(len(row))
-    return History(
-        key, rows[index], start, size, table.contributions["flags"][row], none, product, group, order, order, row
-    )
+    return History(key, rows, start, size, table.contributions["flags"][row], none, product, group, order, order, row)
 
 
 class _Naming(NamedTuple):

@@ -167,7 +167,7 @@ class Event:
         return found
 
     @property
-    def datagrams(self) -> NDArray[np.int64]:
+    def datagrams(self) -> NDArray[np.int32]:
         """Rows of the datagram table, in the order of the streams."""
         return self._run.table.rows_of(self.group)
 
@@ -217,7 +217,7 @@ class Event:
         return f"<Event {self.index} of run {event_id.run}: {time}, fiducials {event_id.fiducials}, step {step}>"
 
 
-def _row(events: NDArray[np.int64], index: int) -> int | None:
+def _row(events: NDArray[np.integer], index: int) -> int | None:
     row = int(np.searchsorted(events, index))
     return row if row < len(events) and int(events[row]) == index else None
 

@@ -138,7 +138,7 @@ class Places:
     """
 
     key: Key
-    datagram: Ints
+    datagram: NDArray[np.integer]
     offset: Ints
     size: Ints
     flags: NDArray[np.uint32]
@@ -173,7 +173,7 @@ class Objects(Places):
         Whether the event has the object: the damage policy, size and configuration allow it.
     """
 
-    event: Ints
+    event: NDArray[np.integer]
     damage: NDArray[np.uint32]
     stored: NDArray[np.bool_]
 

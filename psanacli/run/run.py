@@ -135,7 +135,7 @@ class Run:
         delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
         rows = self.table.members[self.table.groups["first"][delivered]]
         # Control streams have clocks of their own, off by seconds; a group begins with its lowest stream.
-        daq = self.table.stream_of_row[rows] < self.rules.first_control_stream
+        daq = self.table.streams_of(rows) < self.rules.first_control_stream
         heads = self.table.datagrams[rows[daq] if daq.any() else rows]
         return times_of(heads)
 
@@ -154,9 +154,8 @@ class Run:
         """The streams, by number."""
         table = self.table
         found = []
-        for number in table.streams.tolist():
+        for number, count in zip(table.streams.tolist(), np.diff(table.first_rows).tolist(), strict=True):
             files = [i for i, file in enumerate(table.files) if file.stream == number]
-            count = int(np.count_nonzero(table.stream_of_row == number))
             size = sum(table.sizes[i] for i in files)
             control = number >= self.rules.first_control_stream
             found.append(Stream(number, control, tuple(table.files[i] for i in files), size, count))

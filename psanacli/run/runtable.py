@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli.run._occurrences import Tables
 from psanacli.run.config import ConfigTimeline
 from psanacli.run.files import XtcFile, missing_chunks
 from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, compact, is_config, is_dropped
@@ -67,6 +68,22 @@ class FileProblem:
         return f"{self.path} at offset {self.offset}: {self.message}"
 
 
+class Occurrences(NamedTuple):
+    """Where contributions occur, in the order of the members.
+
+    Attributes
+    ----------
+    member, group : ndarray of int32
+        Index into the members, and number of the group.
+    row : ndarray of int64
+        Row of the contribution table.
+    """
+
+    member: NDArray[np.int32]
+    group: NDArray[np.int32]
+    row: Ints
+
+
 class RunTable:
     """All that the headers of a run say.
 
@@ -84,8 +101,12 @@ class RunTable:
         Pattern ``p`` has the contributions ``start[p]:start[p + 1]``.
     contributions, keys : ndarray of `CONTRIBUTION`, `KEY`
         Of all files together.
-    members : ndarray of int64
+    members : ndarray of int32
         Rows of the datagram table in the order of the groups; in a group by stream.
+    streams : ndarray of int64
+        Numbers of the streams, ascending.
+    first_rows : ndarray of int64
+        Stream ``streams[i]`` has the rows ``first_rows[i]:first_rows[i + 1]`` of the datagram table.
     groups : structured array
         ``first``, ``count`` (a slice of `members`), ``service``, `Action`, ``event`` (-1: none), ``run``; in the
         order in which they are delivered.
@@ -113,10 +134,10 @@ class RunTable:
         self.streams = np.unique(numbers)
         rows = np.array([len(table.datagrams) for table in tables], np.int64)
         ends = np.cumsum([rows[numbers == stream].sum() for stream in self.streams], dtype=np.int64)
-        starts = np.concatenate(([0], ends)).astype(np.int64)
-        numbers_of_streams = self.streams.astype(np.uint32)
-        self._built = build_groups(self.datagrams, starts, numbers_of_streams, self.contents.only_epics, rules, number)
-        self.stream_of_row = np.repeat(self.streams, np.diff(starts))
+        self.first_rows = np.concatenate(([0], ends)).astype(np.int64)
+        self._built = build_groups(
+            self.datagrams, self.first_rows, self.streams.astype(np.uint32), self.contents.only_epics, rules, number
+        )
         self.transitions = nest(self.groups)
         self.steps = steps_of(self.transitions)
         self.events = self._built.events
@@ -149,7 +170,7 @@ class RunTable:
         self.keys = np.array(list(numbers), KEY)
 
     @property
-    def members(self) -> Ints:
+    def members(self) -> NDArray[np.int32]:
         """Rows of the datagram table, group by group."""
         return self._built.members
 
@@ -158,42 +179,65 @@ class RunTable:
         """The groups."""
         return self._built.groups
 
-    @cached_property
-    def group_of_member(self) -> Ints:
-        """Number of the group of each member."""
-        return np.repeat(np.arange(len(self.groups)), self.groups["count"])
+    def streams_of(self, rows: NDArray[np.integer]) -> Ints:
+        """Return the numbers of the streams that rows of the datagram table are from."""
+        return self.streams[np.searchsorted(self.first_rows, rows, side="right") - 1]
 
     @cached_property
-    def base(self) -> Ints:
-        """Number of contributions of all members before each member; one more at the end."""
-        count = np.diff(self.start)[self.datagrams["pattern"][self.members]]
-        return np.concatenate(([0], np.cumsum(count)))
+    def _tables(self) -> Tables:
+        return Tables(self.datagrams, self.groups, self.members)
 
     @cached_property
-    def _event_members(self) -> Ints:
-        """Indices of the members of events, ascending."""
-        return np.flatnonzero((self.groups["action"] == Action.EVENT)[self.group_of_member])
+    def used(self) -> tuple[Ints, int]:
+        """How many datagrams of each pattern are in events, and how many of all these are damaged."""
+        return self._tables.patterns(len(self.start) - 1, _bits([Action.EVENT]))
 
-    @cached_property
-    def delivery(self) -> Ints:
-        """For each group the number of delivered groups before it: contents read for one delivery have one number."""
-        delivered = np.isin(self.groups["action"], DELIVERED)
-        return np.cumsum(delivered) - delivered
+    def occurrences(
+        self, contributions: Ints, actions: Iterable[Action], first: int = 0, stop: int | None = None
+    ) -> Occurrences:
+        """Return where contributions occur in groups that do one of some actions.
+
+        Parameters
+        ----------
+        contributions : ndarray of int64
+            Rows of the contribution table, ascending.
+        actions : iterable of Action
+            What the groups do.
+        first, stop : int
+            Range of groups; default is all.
+        """
+        owners = self.contents.pattern[contributions]
+        until = len(self.groups) if stop is None else stop
+        member, group, index = self._tables.find(owners, _bits(actions), first, until)
+        return Occurrences(member, group, contributions[index])
+
+    def position(self, member: NDArray[np.integer], row: Ints) -> Ints:
+        """Return numbers that say where contributions are in the order of all: by member, then by place in it."""
+        return member.astype(np.int64) << 32 | row - self.start[self.contents.pattern[row]]
+
+    def position_behind(self, group: NDArray[np.integer]) -> Ints:
+        """Return the position behind all contributions of groups."""
+        rows = self.groups[group]
+        return np.asarray(rows["first"].astype(np.int64) + rows["count"] << 32)
+
+    def deliveries_before(self, group: Ints) -> Ints:
+        """Return the number of delivered groups before each group: contents read for one delivery have one number."""
+        delivered = np.flatnonzero(np.isin(self.groups["action"], DELIVERED))
+        return np.searchsorted(delivered, group)
 
     @cached_property
     def config(self) -> ConfigTimeline:
         """The timeline of the configuration objects."""
         return ConfigTimeline(self)
 
-    def rows_of(self, group: int) -> Ints:
+    def rows_of(self, group: int) -> NDArray[np.int32]:
         """Return the rows of the datagram table in a group, in the order of the streams."""
         first, count = int(self.groups["first"][group]), int(self.groups["count"][group])
         return self.members[first : first + count]
 
     def object_keys(self) -> list[Key]:
         """Return the keys of all objects of events, damaged or not, in the order of event keys (source, type)."""
-        used = np.zeros(len(self.start) - 1, bool)
-        used[self.datagrams["pattern"][self.members[self._event_members]]] = True
+        used = self.used[0] > 0
         owners = self.contents.pattern[used[self.contents.pattern]]
         present = np.zeros(len(self.keys), bool)
         if len(owners):
@@ -212,44 +256,47 @@ class RunTable:
         """
         place = xtc_type.name, source.identity
         if place not in self._objects:
-            self._objects[place] = self._find(Key(xtc_type, self.contents.sources.get(source.identity, source)))
+            self._objects[place] = self.objects_in(Key(xtc_type, source), 0, len(self.events))
         return self._objects[place]
 
-    def _find(self, key: Key) -> Objects:
+    def objects_in(self, key: Key, first: int, stop: int) -> Objects:
+        """Return the same for the events `first` to `stop`, made anew."""
         products = self.contents.products.get((key.xtc_type.name, key.source.identity), [])
         rows = [self.contents.of_key(number) for number, _ in products]
         contributions = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
         product = products[0][1] if products else Product(key.xtc_type)
-        members = self._event_members
-        datagrams = self.members[members]
-        index, row = self.contents.occurrences(contributions, self.datagrams["pattern"][datagrams])
-        events = self.groups["event"][self.group_of_member[members[index]]]
+        begin, end = (int(self.events["group"][event]) for event in (first, stop - 1)) if first < stop else (0, -1)
+        member, group, row = self.occurrences(contributions, [Action.EVENT], begin, end + 1)
+        events = self.groups["event"][group]
         stored = self.contents.storable[row]
-        config = np.full(len(row), -1, np.int64)
+        config = _NO_CONFIG
         if product.config_types:
-            position = self.base[members[index]] + row - self.start[self.contents.pattern[row]]
-            config = self.config.latest(product.config_types, key.source, position)
+            config = self.config.latest(product.config_types, key.source, self.position(member, row))
             stored = stored & (config >= 0)
+        damage = self.contributions["damage"][row]
         chosen, last = _first_of_each(events, stored)
-        index, last_row, row, stored, config = index[chosen], row[last], row[chosen], stored[chosen], config[chosen]
-        start, size, fits = self.place(datagrams[index], row, product)
-        stored = stored & fits
-        # One such table a detector stays in memory, as long as the run: half the size where numbers are small.
-        small = np.int32 if max(len(self.datagrams), len(self.events)) < 1 << 31 else np.int64
+        if len(chosen) < len(events):
+            events, member, row = events[chosen], member[chosen], row[chosen]
+            stored, damage = stored[chosen], damage[last]
+            config = config[chosen] if product.config_types else config
+        datagrams = self.members[member]
+        start, size, fits = self.place(datagrams, row, product)
         return Objects(
-            key,
-            datagrams[index].astype(small),
+            Key(key.xtc_type, self.contents.sources.get(key.source.identity, key.source)),
+            datagrams,
             start,
             compact(size),
             compact(self.contents.flags[row]),
-            compact(config),
+            compact(config) if product.config_types else np.broadcast_to(config, len(row)),
             product,
-            events[chosen].astype(small),
-            compact(self.contributions["damage"][last_row]),
-            compact(stored),
+            events,
+            compact(damage),
+            compact(stored & fits),
         )
 
-    def place(self, datagrams: Ints, rows: Ints, product: Product) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    def place(
+        self, datagrams: NDArray[np.integer], rows: Ints, product: Product
+    ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Return offset in the file and size of payloads, and whether the product fits into them.
 
         Parameters
@@ -282,9 +329,8 @@ class RunTable:
         counters.trimmed = int(np.count_nonzero(action == Action.TRIMMED))
         counters.epics_only = int(np.count_nonzero(action == Action.EPICS_ONLY))
         counters.skipped = int(np.count_nonzero(action == Action.SKIPPED))
-        datagrams = self.members[self._event_members]
-        counters.damaged_datagrams = int(np.count_nonzero(self.datagrams["damage"][datagrams]))
-        used = np.bincount(self.datagrams["pattern"][datagrams], minlength=len(self.start) - 1)[self.contents.pattern]
+        counts, counters.damaged_datagrams = self.used
+        used = counts[self.contents.pattern]
         damage = self.contributions["damage"]
         words = self.keys["type"][self.contributions["key"]] if len(self.keys) else np.zeros(0, np.uint32)
         counters.dropped_contributions = int(used[is_dropped(words, damage)].sum())
@@ -312,6 +358,13 @@ class RunTable:
         return bool(len(self.streams) and self.streams[-1] >= self.rules.first_control_stream)
 
 
+_NO_CONFIG = np.full(1, -1, np.int64)
+
+
+def _bits(actions: Iterable[Action]) -> int:
+    return sum(1 << action for action in actions)
+
+
 def _walk(paths: Sequence[Path]) -> list[FileTable]:
     """Walk files in parallel; the native walk works without the interpreter."""
     if len(paths) < 2:
@@ -332,7 +385,7 @@ def _joined(tables: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return joined
 
 
-def _first_of_each(events: Ints, stored: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def _first_of_each(events: NDArray[np.integer], stored: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Return for each event the index of its first stored row (else of its first), and of its last; events ascend."""
     count = len(events)
     starts = np.flatnonzero(np.concatenate(([True], events[1:] != events[:-1]))) if count else np.zeros(0, np.int64)
@@ -342,4 +395,4 @@ def _first_of_each(events: Ints, stored: NDArray[np.bool_]) -> tuple[Ints, Ints]
     return np.where(first < count, first, starts), np.concatenate((starts[1:], [count])) - 1
 
 
-__all__ = ["DELIVERED", "FileProblem", "RunTable"]
+__all__ = ["DELIVERED", "FileProblem", "Occurrences", "RunTable"]

@@ -260,8 +260,9 @@ def _steps(run: Run) -> Iterator[StepSummary]:
 def _streams(run: Run) -> Iterator[StreamSummary]:
     table = run.table
     events = np.repeat(table.groups["event"], table.groups["count"])
+    streams = table.streams_of(table.members)
     for stream in run.streams:
-        mine = table.stream_of_row[table.members] == stream.number
+        mine = streams == stream.number
         chunks = tuple(file.chunk for file in stream.files)
         kind = "control" if stream.control else "daq"
         count = len(np.unique(events[mine & (events >= 0)]))
@@ -320,9 +321,7 @@ def _event_type(run: Run, key: Key) -> TypeSummary:
 
 def _unknown_types(run: Run) -> Iterator[tuple[Source, TypeSummary]]:
     table = run.table
-    in_events = np.repeat(table.groups["event"] >= 0, table.groups["count"])
-    patterns = table.datagrams["pattern"][table.members[in_events]]
-    used = np.bincount(patterns, minlength=len(table.start) - 1)[table.contents.pattern]
+    used = table.used[0][table.contents.pattern]
     for number, (log, phy, word) in enumerate(table.keys.tolist()):
         type_id = word & 0xFFFF
         if type_id in (TYPE_ANY, TYPE_XTC, EPICS) or find(type_id, word >> 16) is not None:

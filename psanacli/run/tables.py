@@ -174,7 +174,7 @@ class Built:
 
     Attributes
     ----------
-    members : ndarray of int64
+    members : ndarray of int32
         Rows of the datagram table, group by group, in a group by stream.
     groups : ndarray of `GROUP`
         Slices of the members.
@@ -184,7 +184,7 @@ class Built:
         What was irregular.
     """
 
-    members: NDArray[np.int64]
+    members: NDArray[np.int32]
     groups: Rows
     events: Rows
     counts: dict[str, int]

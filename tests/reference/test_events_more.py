@@ -46,7 +46,7 @@ def test_merged_events(
 
 
 def streams_of(run: Run, rows: np.ndarray[Any, Any]) -> list[int]:
-    return [int(stream) for stream in run.table.stream_of_row[rows]]
+    return [int(stream) for stream in run.table.streams_of(rows)]
 
 
 def test_what_the_writer_of_multi_meant(shared: Path, tally: Counter[str]) -> None:

@@ -1,0 +1,129 @@
+"""Where contributions occur in the groups of a run.  What is asked for is a few rows of the contribution table; what comes
+back is a row for each datagram that has one of them, so nothing here is as long as the run unless the answer is.
+"""
+
+import numpy as np
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+include "rows.pxi"
+
+
+cdef class Tables:
+    """The tables of a run, for many questions.
+
+    Parameters
+    ----------
+    datagrams, groups : arrays of `DATAGRAM` and `GROUP`
+    members : int32 array
+    """
+
+    cdef const uint8_t[::1] _datagrams
+    cdef const uint8_t[::1] _groups
+    cdef const int32_t[::1] _members
+
+    def __init__(self, datagrams not None, groups not None, const int32_t[::1] members not None):
+        if datagrams.dtype.itemsize != sizeof(Datagram) or groups.dtype.itemsize != sizeof(Group):
+            raise ValueError("rows of another size")
+        self._datagrams = datagrams.view(np.uint8).reshape(-1)
+        self._groups = groups.view(np.uint8).reshape(-1)
+        self._members = members
+
+    cdef int64_t scan(
+        self, int64_t first, int64_t stop, uint32_t actions, const int64_t *owners, int64_t count,
+        int32_t *member, int32_t *group, int32_t *index,
+    ) noexcept nogil:
+        """Count the occurrences, and list them where there is room for a list; -1 for a row outside of its table."""
+        cdef const Group *groups = <const Group *>&self._groups[0]
+        cdef const Datagram *datagrams = <const Datagram *>&self._datagrams[0]
+        cdef int64_t rows = self._datagrams.shape[0] // <int64_t>sizeof(Datagram)
+        cdef int64_t found = 0, g, m, end, k, low, high, middle, row
+        cdef int64_t last = -1, begin = 0, behind = 0, pattern
+        for g in range(first, stop):
+            if not actions >> groups[g].action & 1:
+                continue
+            end = <int64_t>groups[g].first + groups[g].count
+            if groups[g].first < 0 or end > self._members.shape[0]:
+                return -1
+            for m in range(groups[g].first, end):
+                row = self._members[m]
+                if row < 0 or row >= rows:
+                    return -1
+                pattern = datagrams[row].pattern
+                if pattern != last:  # most datagrams are like the one before
+                    last = pattern
+                    low, high = 0, count
+                    while low < high:
+                        middle = (low + high) // 2
+                        if owners[middle] < pattern:
+                            low = middle + 1
+                        else:
+                            high = middle
+                    begin = behind = low
+                    while behind < count and owners[behind] == pattern:
+                        behind += 1
+                if member != NULL:
+                    for k in range(begin, behind):
+                        member[found + k - begin] = <int32_t>m
+                        group[found + k - begin] = <int32_t>g
+                        index[found + k - begin] = <int32_t>k
+                found += behind - begin
+        return found
+
+    def find(self, const int64_t[::1] owners not None, uint32_t actions, int64_t first, int64_t stop):
+        """Return the occurrences in the groups `first` to `stop` whose action is one of the bits of `actions`.
+
+        Parameters
+        ----------
+        owners : int64 array
+            The pattern of each contribution that is looked for, ascending.
+
+        Returns
+        -------
+        member, group, index : int32 arrays
+            Member, its group, and index into `owners`, in the order of the members.
+        """
+        cdef int64_t count = owners.shape[0], found = 0
+        if first < 0 or stop > self._groups.shape[0] // <int64_t>sizeof(Group):
+            raise ValueError("outside of the groups")
+        if count and first < stop and self._datagrams.shape[0]:
+            with nogil:
+                found = self.scan(first, stop, actions, &owners[0], count, NULL, NULL, NULL)
+            if found < 0:
+                raise ValueError("the groups lead outside of the tables")
+        cdef int32_t[::1] member = np.empty(found, np.int32)
+        cdef int32_t[::1] group = np.empty(found, np.int32)
+        cdef int32_t[::1] index = np.empty(found, np.int32)
+        if found:
+            with nogil:
+                self.scan(first, stop, actions, &owners[0], count, &member[0], &group[0], &index[0])
+        return np.asarray(member), np.asarray(group), np.asarray(index)
+
+    def patterns(self, int64_t count, uint32_t actions):
+        """Return how many datagrams of each of `count` patterns are in groups of these actions, and how many are damaged."""
+        cdef int64_t[::1] used = np.zeros(count, np.int64)
+        cdef int64_t damaged = 0, g, m, end, row
+        cdef int64_t groups_count = self._groups.shape[0] // <int64_t>sizeof(Group)
+        cdef int64_t rows = self._datagrams.shape[0] // <int64_t>sizeof(Datagram)
+        cdef const Group *groups
+        cdef const Datagram *datagrams
+        if not groups_count or not rows:
+            return np.asarray(used), 0
+        groups = <const Group *>&self._groups[0]
+        datagrams = <const Datagram *>&self._datagrams[0]
+        with nogil:
+            for g in range(groups_count):
+                if not actions >> groups[g].action & 1:
+                    continue
+                end = <int64_t>groups[g].first + groups[g].count
+                if groups[g].first < 0 or end > self._members.shape[0]:
+                    with gil:
+                        raise ValueError("the groups lead outside of the tables")
+                for m in range(groups[g].first, end):
+                    row = self._members[m]
+                    if row < 0 or row >= rows or datagrams[row].pattern >= count:
+                        with gil:
+                            raise ValueError("the groups lead outside of the tables")
+                    used[datagrams[row].pattern] += 1
+                    damaged += datagrams[row].damage != 0
+        return np.asarray(used), damaged
