@@ -52,7 +52,7 @@ class Origins:
         self._payloads = payloads
         self._table = payloads.table
 
-    def of(self, rows: Ints) -> list[Origin]:
+    def of(self, rows: NDArray[np.integer]) -> list[Origin]:
         """Return the places of some rows of the datagram table."""
         offset, size = self.places(rows)
         files = self._table.datagrams["file"][rows].tolist()
@@ -62,7 +62,7 @@ class Origins:
     def _paths(self) -> tuple[Path, ...]:
         return tuple(_big(file.path) if file.small else file.path for file in self._table.files)
 
-    def places(self, rows: Ints) -> tuple[Ints, Ints]:
+    def places(self, rows: NDArray[np.integer]) -> tuple[Ints, Ints]:
         """Return offset and size of some rows of the datagram table; -1 where small data do not tell."""
         table = self._table
         datagrams = table.datagrams[rows]
@@ -99,7 +99,7 @@ class Origins:
     def _event_of_row(self) -> Ints:
         table = self._table
         events = np.full(len(table.datagrams), -1, np.int64)
-        events[table.members[::-1]] = table.groups["event"][table.group_of_member[::-1]]
+        events[table.members[::-1]] = np.repeat(table.groups["event"], table.groups["count"])[::-1]
         return events
 
     def event(self, path: str | PathLike[str], offset: int) -> int:
