@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     uint8_t *data;
@@ -64,6 +65,34 @@ static inline uint64_t mix(uint64_t value)
     value *= 0xD6E8FEB86659FD93u;
     value ^= value >> 32;
     return value;
+}
+
+/* A list of rows that are told apart by their bytes, in the order in which they came. */
+typedef struct {
+    Column rows;
+    Column hashes;
+    Slots slots;
+} Roll;
+
+/* Return the number of a row in the list, and put it there if it is new; -1 when there is no memory. */
+static int64_t enlist(Roll *roll, const uint32_t *words)
+{
+    size_t at, count = roll->rows.count, width = roll->rows.width;
+    uint64_t code = 0;
+    for (size_t i = 0; i < width / sizeof *words; i++)
+        code = mix(code + words[i]);
+    if ((roll->slots.slot == NULL || 2 * (count + 1) > roll->slots.mask) && !enlarge(&roll->slots, &roll->hashes))
+        return -1;
+    for (at = code & roll->slots.mask; roll->slots.slot[at]; at = (at + 1) & roll->slots.mask)
+        if (memcmp(roll->rows.data + (roll->slots.slot[at] - 1) * width, words, width) == 0)
+            return roll->slots.slot[at] - 1;
+    if (count >= INT32_MAX || !widen(&roll->rows, count + 1) || !widen(&roll->hashes, count + 1))
+        return -1;
+    memcpy(roll->rows.data + count * width, words, width);
+    ((uint64_t *)roll->hashes.data)[count] = code;
+    roll->rows.count = roll->hashes.count = count + 1;
+    roll->slots.slot[at] = (uint32_t)(count + 1);
+    return (int64_t)count;
 }
 
 #endif

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psanacli.commands import console
-from psanacli.errors import DataError, OutputError
+from psanacli.errors import DataError
+from psanacli.whole import whole_file
 
 if TYPE_CHECKING:
     from psanacli.run import FileProblem
@@ -48,20 +47,5 @@ def write_whole(path: Path, data: bytes) -> None:
     OutputError
         It cannot be written; nothing has changed then.
     """
-    part: str | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)  # a temporary file is for its owner alone
-        os.replace(part, path)
-        part = None
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        if part is not None:
-            os.unlink(part)
+    with whole_file(path) as file:
+        file.write(data)

@@ -26,6 +26,7 @@ from psanacli.xtc.epics import (
     epics_heads,
     epics_type,
 )
+from psanacli.xtc.facility import WrittenFile
 from psanacli.xtc.headers import (
     CONTRIBUTION,
     DATAGRAM,
@@ -46,10 +47,19 @@ from psanacli.xtc.headers import (
     ticks,
     vector,
 )
+from psanacli.xtc.index_file import (
+    INDEX_EVENT,
+    INDEX_STEP,
+    IndexFile,
+    IndexSegment,
+    index_file_of,
+    write_index,
+)
 from psanacli.xtc.layout import Layout, bind, config_for, config_inside, decode
 from psanacli.xtc.plain import plain_record, plain_value, shown_values
 from psanacli.xtc.record import Record, Records
 from psanacli.xtc.run_writer import Clock, RunWriter, StreamWriter, node
+from psanacli.xtc.small_writer import SMALL_THRESHOLD, small_file_of, write_small
 from psanacli.xtc.smalldata import PROXY, XTC, big_file_of, check_proxies, proxies_in, read_proxy
 from psanacli.xtc.sources import NO_SOURCE, Segment, Source, SourceMatch
 from psanacli.xtc.special import (
@@ -75,6 +85,8 @@ __all__ = [
     "EPICS",
     "EPICS_EPOCH",
     "EPICS_HEAD",
+    "INDEX_EVENT",
+    "INDEX_STEP",
     "KEY",
     "MAX_FIDUCIALS",
     "NO_FIDUCIAL",
@@ -82,6 +94,7 @@ __all__ = [
     "PROXY",
     "RECORD_KINDS",
     "SEVERITIES",
+    "SMALL_THRESHOLD",
     "TYPE_ANY",
     "TYPE_XTC",
     "XTC",
@@ -101,6 +114,8 @@ __all__ = [
     "Enumeration",
     "FileContents",
     "FileTable",
+    "IndexFile",
+    "IndexSegment",
     "Item",
     "Layout",
     "Level",
@@ -116,6 +131,7 @@ __all__ = [
     "SourceMatch",
     "StreamWriter",
     "Transition",
+    "WrittenFile",
     "XtcType",
     "big_file_of",
     "bind",
@@ -134,6 +150,7 @@ __all__ = [
     "find",
     "full_frame",
     "full_image",
+    "index_file_of",
     "is_configuration",
     "named",
     "node",
@@ -144,6 +161,7 @@ __all__ = [
     "read_proxy",
     "service",
     "shown_values",
+    "small_file_of",
     "split_parts",
     "split_payload",
     "tdc_items",
@@ -158,4 +176,6 @@ __all__ = [
     "walk_buffer",
     "walk_file",
     "walk_tree",
+    "write_index",
+    "write_small",
 ]

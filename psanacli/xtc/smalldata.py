@@ -19,7 +19,12 @@ from psanacli.xtc.sources import Source
 
 SMALL_SUFFIX = ".smd.xtc"
 SMALL_DIRECTORY = "smalldata"
-_IN_PROGRESS = ".inprogress"
+IN_PROGRESS = ".inprogress"
+
+TYPE_SMALL_CONFIG = 89
+"""First in the Configure of small data: the size from which on objects became proxies."""
+TYPE_SMALL_ORIGIN = 90
+"""First in each event of small data: where it is in the big file, and the extent it has there."""
 
 XTC = np.dtype([(name, "<u4") for name in ("damage", "log", "phy", "type", "extent")])
 """The header of an Xtc, 20 bytes."""
@@ -41,7 +46,7 @@ def big_file_of(small: str | os.PathLike[str]) -> Path:
         There is no such big file.
     """
     small = Path(small)
-    name = small.name.removesuffix(_IN_PROGRESS)
+    name = small.name.removesuffix(IN_PROGRESS)
     directory = Path(os.path.abspath(small)).parent
     if not name.endswith(SMALL_SUFFIX) or directory.name != SMALL_DIRECTORY:
         raise DataError(
@@ -49,7 +54,7 @@ def big_file_of(small: str | os.PathLike[str]) -> Path:
             f"a small-data file is called NAME{SMALL_SUFFIX}, in a directory {SMALL_DIRECTORY} beside NAME.xtc",
         )
     big = (small.parent.parent if small.parent.name else directory.parent) / f"{name.removesuffix(SMALL_SUFFIX)}.xtc"
-    writing = big.with_name(big.name + _IN_PROGRESS)
+    writing = big.with_name(big.name + IN_PROGRESS)
     if big.exists() or not writing.exists():
         if not big.exists():
             raise NotFoundError(f"{big}: no such file", f"{small} has proxies for objects in it")
