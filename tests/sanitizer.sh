@@ -16,6 +16,7 @@ tests=(
     tests/reference/test_walk.py
     tests/reference/test_compress.py
     tests/reference/test_smalldata.py
+    tests/reference/test_facility_files.py
 )
 [ $# -gt 0 ] && tests=("$@")
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import DataError, UsageError
+from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.xtc.catalogue import type_ids
 from psanacli.xtc.headers import DATAGRAM, DATAGRAM_HEADER, XTC_HEADER
 from psanacli.xtc.smalldata import IN_PROGRESS, SMALL_SUFFIX, TYPE_SMALL_CONFIG, TYPE_SMALL_ORIGIN
@@ -108,6 +109,8 @@ class BigFile:
             table = walk_file(path)
         elif table.path != path or (len(table.datagrams) and table.datagrams["offset"][0]):
             raise ValueError(f"the table of {table.path} is not one of the whole of {path}")
+        else:
+            _check_size(path, table)
         _refuse_small_data(path, table)
         rows, problems, more = [table.datagrams], list(table.problems), table.more_problems
         for _ in range(_MOST_ODD):
@@ -123,6 +126,32 @@ class BigFile:
         return cls(path, np.concatenate(rows), tuple(problems), more)
 
 
+def _check_size(path: Path, table: FileTable) -> None:
+    """Look whether a file is still as long as its table says."""
+    with open_big(path) as file:
+        now = os.fstat(file.fileno()).st_size
+    if now < table.end:
+        raise DataError(f"{path}: {now} bytes, but there were {table.end} when it was walked")
+
+
+def open_big(path: Path) -> FileIO:
+    """Open a big file, to be read by its descriptor.
+
+    Raises
+    ------
+    NotFoundError
+        It is no longer there.
+    DataError
+        It cannot be opened.
+    """
+    try:
+        return FileIO(path)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
+
+
 def _refuse_small_data(path: Path, table: FileTable) -> None:
     begin = table.patterns[int(table.datagrams["pattern"][0])][:1] if len(table.datagrams) else None
     first = int(table.keys["type"][begin["key"][0]]) & 0xFFFF if begin is not None and len(begin) else 0
@@ -134,7 +163,7 @@ def _refuse_small_data(path: Path, table: FileTable) -> None:
 
 def _odd_datagram(path: Path, offset: int, size: int) -> NDArray[Any] | None:
     """Return the row of a datagram whose transition number does not exist; None when it does not fit into the file."""
-    with open(path, "rb") as file:
+    with open_big(path) as file:
         words = np.frombuffer(os.pread(file.fileno(), DATAGRAM_HEADER, offset), "<u4")
     if len(words) < DATAGRAM_HEADER // 4 or words[9] < XTC_HEADER or offset + XTC_HEADER + int(words[9]) > size:
         return None

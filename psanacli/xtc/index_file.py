@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from psanacli.errors import DataError, NotFoundError
 from psanacli.whole import whole_file
 from psanacli.xtc._index_file import EventVisitor, inversions
-from psanacli.xtc.facility import Advance, BigFile, WrittenFile, blocks, type_limit, unreadable
+from psanacli.xtc.facility import Advance, BigFile, WrittenFile, blocks, open_big, type_limit, unreadable
 from psanacli.xtc.headers import NO_FIDUCIAL, DatagramFlag, Transition, fiducials, service
 from psanacli.xtc.smalldata import IN_PROGRESS
 from psanacli.xtc.sources import Source
@@ -338,7 +338,7 @@ def _visit(big: BigFile, events: NDArray[Any], advance: Advance | None) -> tuple
     offsets = np.ascontiguousarray(events["offset"])
     extents = np.ascontiguousarray(events["extent"])
     entered = np.flatnonzero(events["flags"] & DatagramFlag.NOT_ENTERED == 0)
-    with open(big.path, "rb") as file:
+    with open_big(big.path) as file:
         visitor = EventVisitor(file.fileno(), type_limit())
         for block in blocks(len(entered)):
             chosen = entered[block]

@@ -13,7 +13,7 @@ import numpy as np
 from psanacli.errors import DataError, OutputError, UsageError
 from psanacli.whole import whole_file
 from psanacli.xtc._small_writer import Outcome, SmallCopier
-from psanacli.xtc.facility import Advance, BigFile, WrittenFile, blocks, type_limit, unreadable
+from psanacli.xtc.facility import Advance, BigFile, WrittenFile, blocks, open_big, type_limit, unreadable
 from psanacli.xtc.headers import XTC_HEADER, DatagramFlag, Transition, service
 from psanacli.xtc.smalldata import IN_PROGRESS, SMALL_DIRECTORY, SMALL_SUFFIX
 from psanacli.xtc.walk import FileTable
@@ -96,7 +96,7 @@ def write_small(
     shut = (ways == _MAKE_SMALL) & (rows["flags"] & DatagramFlag.NOT_ENTERED != 0)
     rows, ways = rows[~shut], ways[~shut]
     offsets, extents = np.ascontiguousarray(rows["offset"]), np.ascontiguousarray(rows["extent"])
-    with open(big, "rb") as source, whole_file(out) as target:
+    with open_big(big) as source, whole_file(out) as target:
         copier = SmallCopier(source.fileno(), target.fileno(), threshold, type_limit())
         for block in blocks(len(rows)):
             result = copier.add(offsets[block], extents[block], ways[block])
