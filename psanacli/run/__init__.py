@@ -9,6 +9,7 @@ from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
 from psanacli.run.files import XtcFile
 from psanacli.run.gathered import EventsOfRuns
+from psanacli.run.joined import Joined
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
@@ -75,6 +76,7 @@ __all__ = [
     "FileProblem",
     "Form",
     "History",
+    "Joined",
     "Key",
     "Names",
     "Objects",

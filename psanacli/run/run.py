@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
+from psanacli.outside import DEFAULT_TOLERANCE, OutsideTable
 from psanacli.run.access import Finder
 from psanacli.run.codes import EventCodes
 from psanacli.run.columns import MAX_BYTES, Column
@@ -24,6 +25,7 @@ from psanacli.run.epics import Epics
 from psanacli.run.events import Event, Events
 from psanacli.run.experiments import Experiment
 from psanacli.run.files import XtcFile
+from psanacli.run.joined import Joined, JoinedColumn, join, joined_column, table_of
 from psanacli.run.names import DetectorNames, ambiguous
 from psanacli.run.objects import Places
 from psanacli.run.origins import Origins
@@ -114,6 +116,8 @@ class Run:
         self._payloads = Payloads(self.table)
         self.by_name: dict[str, Reader | Readers] = {}
         """What `reader` gave, by name."""
+        self.joined: dict[str, Joined] = {}
+        """What `join` made of values from outside, by name."""
 
     @property
     def experiment(self) -> Experiment:
@@ -308,7 +312,8 @@ class Run:
         ----------
         name : str
             Detector and field: ``"EBeam.ebeamPhotonEnergy"``, ``"ipm3/IpmFex.sum"``, ``"opal_1.data16"``.  A detector
-            alone, such as ``"EBeam"``, gives all its stored fields as a structured array.
+            alone, such as ``"EBeam"``, gives all its stored fields as a structured array.  Of joined values
+            ``"NAME.field"``.
         max_bytes : int
             Larger arrays are an error; go through `blocks` instead.
 
@@ -326,10 +331,70 @@ class Run:
         """
         return self._column(name).read(0, len(self.table.events), max_bytes)
 
-    def _column(self, name: str) -> Column:
+    def _column(self, name: str) -> Column | JoinedColumn:
+        joined = joined_column(self.joined, name)
+        if joined is not None:
+            return joined
         _, path = self.names.find_field(name)
         base = name[: -len(path) - 1] if path else name
         return Column(self._payloads, self._readers_of(base), path)
+
+    def join(
+        self,
+        table: OutsideTable | str | os.PathLike[str] | Mapping[str, Any] | NDArray[Any],
+        *,
+        name: str,
+        how: str = "nearest",
+        tolerance: str = DEFAULT_TOLERANCE,
+        time: str | NDArray[Any] = "",
+        zone: str = "",
+        **options: Any,
+    ) -> Joined:
+        """Join values from outside the data acquisition to the events, by time.
+
+        Afterwards they are columns: ``run.column("NAME.field")``.  Joining another table by the same name takes the
+        place of the first.
+
+        Parameters
+        ----------
+        table : OutsideTable, path, mapping of str to array, structured array, or array
+            A file (text, HDF5, JSON of an EPICS archiver appliance), or the columns; one array is the field ``value``.
+        name : str
+            Letters, digits and ``_``; not that of a detector.
+        how : str
+            ``nearest``, ``previous`` or ``linear`` (states and text then as ``previous``).
+        tolerance : str
+            How far away in time a row may be: ``"0.5s"``, ``"20ms"``, ``"any"``.  Events beyond have no value.
+        time : str or array
+            Name of the time column if it has another than ``time``, ``timestamp`` and their like, or the times.
+        zone : str
+            Zone of times that do not say theirs: ``"UTC"``, ``"America/Los_Angeles"``, ``"+02:00"``.  Of arrays of
+            datetime64 UTC unless given.
+        **options
+            More of `psanacli.outside.ReadOptions`: ``unit``, ``epoch``, ``dates``, ``group``, ``states``.
+
+        Returns
+        -------
+        Joined
+            Also kept as ``run.joined[name]``.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such file or column.
+        UsageError
+            The name is taken, or the table does not say what is needed: zone, unit, time column.
+        DataError
+            The table is damaged.
+
+        Examples
+        --------
+        >>> run.join("lakeshore.csv", name="cryo", zone="America/Los_Angeles", how="linear")   # doctest: +SKIP
+        >>> run.column("cryo.temp").mean()                                                     # doctest: +SKIP
+        """
+        found = table_of(table, time, {"zone": zone, **options})
+        self.joined[name] = join(self, found, name, how, tolerance)
+        return self.joined[name]
 
     def blocks(self, *names: str, max_bytes: int = _BLOCK, events: slice | None = None) -> Iterator[Block]:
         """Go through the run in blocks of events.
@@ -364,7 +429,7 @@ class Run:
         """Return fields of all events as an xarray Dataset, with the dimension ``event``.
 
         Time, fiducials and step of the events are coordinates.  Integers that some event lacks become floating
-        point with NaN.
+        point with NaN, text that it lacks is empty.
 
         Raises
         ------
@@ -387,7 +452,9 @@ class Run:
             columns.update({f"{name}.{field}": column[field] for field in fields} if fields else {name: column})
         for name, column in columns.items():
             full = column.data
-            if np.any(column.mask):
+            if full.dtype.kind == "U":
+                full = column.filled("")
+            elif np.any(column.mask):
                 full = np.where(column.mask, np.nan, full if full.dtype.kind == "f" else full.astype(np.float64))
             dims = ["event", *(f"{name}.{axis}" for axis in range(1, full.ndim))]
             data[name] = (dims, full)
