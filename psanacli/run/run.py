@@ -134,6 +134,11 @@ class Run:
         """The run number of the file names."""
         return self.files.run
 
+    @property
+    def payloads(self) -> Payloads:
+        """What reads payloads, and any other bytes of its files."""
+        return self._payloads
+
     @cached_property
     def _clock(self) -> NDArray[np.datetime64]:
         delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))

@@ -188,6 +188,13 @@ class Layout:
         return block
 
     @property
+    def head(self) -> int | None:
+        """Bytes at the beginning of an object that tell its size; None when all of it has to be looked at."""
+        if any(spot.item is not None and spot.item.program is not None for spot, _ in self._code):
+            return None
+        return max([self.needed, *(_reach(tree) for _, trees in self._code for tree in trees)])
+
+    @property
     def dtype(self) -> np.dtype[Any] | None:
         """The numpy type of an object of fixed size: one field for each stored field, under its name; else None."""
         if self.size is None or self._dtype is not None:
@@ -274,6 +281,15 @@ class Layout:
 
     def __repr__(self) -> str:
         return f"<Layout {self.xtc_type.name} {'of variable size' if self.size is None else f'{self.size} bytes'}>"
+
+
+def _reach(tree: Tree | None) -> int:
+    """Return behind which byte nothing is stored that an expression needs."""
+    if not isinstance(tree, tuple):
+        return 0
+    if tree[0] == "load":
+        return int(tree[1]) + np.dtype(tree[2]).itemsize
+    return max(_reach(operand) for operand in tree[1:] if not isinstance(operand, str))
 
 
 def bind(xtc_type: XtcType, config: Record | None = None) -> Layout:
