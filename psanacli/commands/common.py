@@ -76,7 +76,7 @@ def verb(*, examples: Sequence[tuple[str, str]], **kwargs: Any) -> Callable[[Cal
     return click.command(cls=Verb, examples=examples, **kwargs)
 
 
-def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Let the shell complete files and directories."""
     return [CompletionItem(incomplete, type="file")]
 
@@ -111,7 +111,9 @@ def _meta(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     return remember
 
 
-datasource = click.argument("datasource", nargs=-1, required=True, shell_complete=_files, metavar="DATASOURCE...")
+datasource = click.argument(
+    "datasource", nargs=-1, required=True, shell_complete=complete_files, metavar="DATASOURCE..."
+)
 root = click.option(
     "--root",
     multiple=True,

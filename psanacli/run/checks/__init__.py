@@ -86,6 +86,7 @@ def check_run(run: Run, checks: Sequence[Check] = CHECKS, evidence: Evidence | N
     Parameters
     ----------
     run : Run
+        The run.
     checks : sequence of Check
         Which checks to make, see `choose`.
     evidence : Evidence, optional

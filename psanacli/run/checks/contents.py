@@ -41,6 +41,8 @@ def places(evidence: Evidence, contributions: Ints, rows: Ints | None = None) ->
 
     Parameters
     ----------
+    evidence : Evidence
+        The run.
     contributions : ndarray of int64
         Rows of the contribution table, ascending.
     rows : ndarray of int64, optional
@@ -77,8 +79,8 @@ def damage(evidence: Evidence) -> Iterator[Finding]:
         key = table.keys[int(contribution["key"])]
         what = f"{named(key)}: {_told(int(contribution['damage']))}"
         if contribution["flags"] & ContributionFlag.NOT_ENTERED:
-            what = f"a container of {Source(int(key['log']), int(key['phy'])).text}: {_told(int(contribution['damage']))}"
-            what += "; what is inside is not read"
+            source = Source(int(key["log"]), int(key["phy"])).text
+            what = f"a container of {source}: {_told(int(contribution['damage']))}; what is inside is not read"
         yield evidence.at(row, what, "no damage", inside=inside)
     # A datagram that is part of a split event, or has lost a contribution, is another finding.
     parts = evidence.once(repeats)
@@ -187,7 +189,8 @@ def config_in_events(evidence: Evidence) -> Iterator[Finding]:
     events = np.flatnonzero(evidence.accepts)
     for row, inside, contribution in _each(evidence, configuration[table.contributions["key"]], events):
         key = table.keys[int(contribution["key"])]
-        yield evidence.at(row, f"{named(key)} in an event", "configuration in Configure or BeginCalibCycle", inside=inside)
+        expected = "configuration in Configure or BeginCalibCycle"
+        yield evidence.at(row, f"{named(key)} in an event", expected, inside=inside)
 
 
 def hidden(evidence: Evidence) -> Iterator[Finding]:

@@ -19,7 +19,8 @@ Ints = NDArray[np.int64]
 T = TypeVar("T")
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One thing that is not as it should be.
 
     Attributes
@@ -129,7 +130,8 @@ class Evidence:
     @cached_property
     def accepts(self) -> NDArray[np.bool_]:
         """Which rows are events."""
-        return self.service == Transition.L1Accept
+        accepts: NDArray[np.bool_] = self.service == Transition.L1Accept
+        return accepts
 
     @cached_property
     def clock(self) -> Ints:
@@ -149,7 +151,8 @@ class Evidence:
     @cached_property
     def control(self) -> NDArray[np.bool_]:
         """Which rows are of control streams."""
-        return np.asarray(self.table.stream_of_row >= self.table.rules.first_control_stream)
+        control: NDArray[np.bool_] = self.table.stream_of_row >= self.table.rules.first_control_stream
+        return control
 
     @cached_property
     def streams(self) -> tuple[StreamRows, ...]:

@@ -19,8 +19,8 @@ _DRIFT = 0.005
 _EXCURSION = 10
 """So many events may be off before it counts as a jump that stays."""
 _LEAST_PAUSE = 2_000_000_000
-_LONG = 10
-"""A pause is so many times longer than nine of ten intervals between events."""
+_LONG = 20
+"""A pause is so many times longer than half of the intervals between events."""
 
 
 def gaps(evidence: Evidence) -> Iterator[Finding]:
@@ -124,7 +124,7 @@ def clock(evidence: Evidence) -> Iterator[Finding]:
     moved = np.diff(evidence.clock[rows])
     for place in (np.flatnonzero(moved <= 0) + 1).tolist():
         step = int(moved[place - 1])
-        what = "the clock of the event before" if not step else f"a clock {spelled(-step)} before that of the event before"
+        what = f"a clock {spelled(-step)} before that of the event before" if step else "the clock of the event before"
         yield evidence.at(int(rows[place]), what, "clocks that go forward")
 
 
@@ -136,7 +136,7 @@ def pauses(evidence: Evidence) -> Iterator[Finding]:
     forward = moved[moved > 0]
     if len(forward) < 2:
         return
-    least = max(_LEAST_PAUSE, _LONG * int(np.percentile(forward, 90)))
+    least = max(_LEAST_PAUSE, _LONG * int(np.median(forward)))
     for place in np.flatnonzero((moved >= least) & ~_interrupted(evidence, clocks)).tolist():
         what = f"no event for {spelled(int(moved[place]))} before it"
         if moved[place] >= MAX_FIDUCIALS * 10**9 // _PER_SECOND - 10**9:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from psanacli.xtc import (
     Layout,
     Source,
     Transition,
+    decode,
     type_name,
     walk_tree,
 )
@@ -99,7 +101,7 @@ def _tell(evidence: Evidence, objects: Objects, layout: Layout, head: int | None
     needed = objects.size if head is None else np.minimum(objects.size, head)
     # What is held: of beginnings the place of the whole objects, which takes no memory.
     bounds = _blocks(needed, objects.size)
-    for first, stop in zip(bounds, bounds[1:], strict=False):
+    for first, stop in pairwise(bounds):
         some = objects.select(slice(first, stop))
         try:
             block = evidence.run.read(some) if head is None else _beginnings(evidence, some, needed[first:stop])
@@ -110,7 +112,8 @@ def _tell(evidence: Evidence, objects: Objects, layout: Layout, head: int | None
         for row in np.flatnonzero(~fits).tolist():
             found = f"needs more than the {int(block.sizes[row])} bytes of its payload"
             try:
-                layout.record(memoryview(block.buffer), int(block.starts[row]), int(block.starts[row] + block.sizes[row]))
+                start = int(block.starts[row])
+                layout.record(memoryview(block.buffer), start, start + int(block.sizes[row]))
             except DataError as error:
                 found = error.message.partition(": ")[2]
             yield _at(evidence, some, row, found, "an object that fits into its payload")
@@ -143,8 +146,6 @@ def _beginnings(evidence: Evidence, objects: Objects, count: Ints) -> PayloadBlo
 
 def _one_by_one(evidence: Evidence, objects: Objects) -> Iterator[Finding]:
     """Find damaged ones among objects of which some cannot be read."""
-    from psanacli.xtc import decode
-
     if not _affordable(evidence, objects):
         return
     for row in range(len(objects)):
@@ -214,7 +215,8 @@ def configurations(evidence: Evidence) -> Iterator[Finding]:
         contents = {row: _contents(evidence, row) for row in cluster.rows.tolist()}
         first = int(cluster.rows[0])
         for row in cluster.rows[1:].tolist():
-            differing = [key for key in {**contents[first], **contents[row]} if contents[first].get(key) != contents[row].get(key)]
+            keys = {**contents[first], **contents[row]}
+            differing = [key for key in keys if contents[first].get(key) != contents[row].get(key)]
             if differing:
                 names = ", ".join(f"{type_name(word)} of {Source(log, phy).text}" for log, phy, word in differing[:3])
                 names += f" and {len(differing) - 3} more" if len(differing) > 3 else ""

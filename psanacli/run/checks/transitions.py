@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +26,6 @@ _AFTER: dict[int, tuple[int, ...]] = {
     Transition.Unmap: (Transition.Unconfigure, _START),
 }
 """What may stand before each.  Enable and Disable only pause; no reader needs them."""
-_WITHOUT_STEPS = {
-    **_AFTER,
-    Transition.L1Accept: (Transition.BeginRun, Transition.L1Accept),
-    Transition.EndRun: (Transition.BeginRun, Transition.L1Accept),
-}
-"""The same for control streams without calib cycles, which are usual."""
 _ENDS = (Transition.EndRun, Transition.Unconfigure, Transition.Unmap)
 
 
@@ -87,19 +82,17 @@ def order(evidence: Evidence) -> Iterator[Finding]:
     """Transitions in the wrong order, or missing."""
     for stream in evidence.streams:
         found = turns(evidence, stream)
-        steps = Transition.BeginCalibCycle in found.service
-        after = _AFTER if steps or not stream.control else _WITHOUT_STEPS
         state = _START
         for row, kind in zip(found.rows, found.service, strict=True):
-            allowed = after.get(kind, ())
-            if kind == Transition.Configure and state not in allowed:
+            allowed = _AFTER.get(kind, ())
+            if kind == Transition.Configure and state not in allowed and kind in found.service[: found.rows.index(row)]:
                 what = f"a Configure after {_spelled(state)}"
                 yield evidence.at(row, what, "one, at the beginning of the stream")
                 continue
             if state not in allowed and not (kind == Transition.Reset or (state == _START and kind in _ENDS)):
                 if state == _START and kind != Transition.Configure:
                     yield evidence.at(row, f"the stream begins with {transition_name(kind)}", "Configure")
-                else:
+                elif not stream.control:  # recorders of control data often lack some
                     what = f"{transition_name(kind)} after {_spelled(state)}"
                     yield evidence.at(row, what, " or ".join(_spelled(one) for one in allowed) + " before it")
             state = kind
@@ -128,6 +121,7 @@ class Cluster(NamedTuple):
 
 
 def clusters(evidence: Evidence, streams: list[StreamRows]) -> Iterator[Cluster]:
+    """Find what is the same transition in all streams: of one kind, at nearly the same time."""
     chosen = [np.flatnonzero(~evidence.accepts[stream.rows]) + stream.first for stream in streams]
     rows = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
     order_ = np.lexsort((evidence.clock[rows], evidence.service[rows]))
@@ -135,7 +129,7 @@ def clusters(evidence: Evidence, streams: list[StreamRows]) -> Iterator[Cluster]
     new = np.ones(len(rows), bool)
     new[1:] = (np.diff(evidence.service[rows].astype(np.int64)) != 0) | (np.diff(evidence.clock[rows]) >= _SAME)
     bounds = np.flatnonzero(np.concatenate((new, [True]))).tolist()
-    for first, stop in zip(bounds, bounds[1:], strict=False):
+    for first, stop in pairwise(bounds):
         clocks, counts = np.unique(evidence.clock[rows[first:stop]], return_counts=True)
         clock = int(clocks[np.argmax(counts)])
         yield Cluster(int(evidence.service[rows[first]]), clock, np.sort(rows[first:stop]))
@@ -158,14 +152,19 @@ def _with_daq_clock(evidence: Evidence) -> list[StreamRows]:
 
 
 def missing(evidence: Evidence) -> Iterator[Finding]:
-    """Transitions that some streams have and others have not."""
-    streams = _with_daq_clock(evidence)
+    """Transitions that some DAQ streams have and others have not."""
+    streams = [stream for stream in evidence.streams if not stream.control]  # the others often lack some
     if len(streams) < 2:
         return
     number_of_row = evidence.table.stream_of_row
-    begins = {stream.number: int(evidence.clock[stream.first]) for stream in streams}
-    ends = {stream.number: int(evidence.clock[stream.rows][~evidence.accepts[stream.rows]].max(initial=0)) for stream in streams}
+    ends = {}
+    for stream in streams:
+        others = evidence.clock[stream.rows][~evidence.accepts[stream.rows]]
+        ends[stream.number] = int(others.max(initial=0))
+    cut = {problem.path for problem in evidence.table.problems if problem.kind.ends_file}
+    broken = {file.stream for file in evidence.table.files if file.path in cut}
     kinds = {stream.number: set(np.unique(evidence.service[stream.rows]).tolist()) for stream in streams}
+    whole = {number for number, has in kinds.items() if Transition.EndRun in has} - broken
     lacking: dict[tuple[int, int], list[int]] = {}
     total: dict[int, int] = {}
     for cluster in clusters(evidence, streams):
@@ -175,19 +174,17 @@ def missing(evidence: Evidence) -> Iterator[Finding]:
         without = []
         for stream in streams:
             number = stream.number
-            gone = ends[number] < cluster.clock and kind != Transition.Unconfigure
-            if number in have or gone or (stream.control and kind not in kinds[number]):
-                continue
-            if kind == Transition.Unconfigure and not ends[number] >= cluster.clock and Transition.EndRun not in kinds[number]:
-                continue  # it ended before
-            without.append(stream)
+            # That a stream ends is another finding, unless nothing but the last Unconfigure is missing.
+            gone = ends[number] < cluster.clock and (kind != Transition.Unconfigure or number not in whole)
+            if number not in have and not gone:
+                without.append(stream)
         if not without:
             continue
         if 2 * len(have) < len(without) + len(have):
             for row in cluster.rows.tolist():
-                others = ", ".join(str(stream.number) for stream in without)
-                what = f"{transition_name(kind)} that stream{'s' * (len(without) > 1)} {others} "
-                yield evidence.at(row, what + f"{'do' if len(without) > 1 else 'does'} not have", "it in all streams or none")
+                numbers = ", ".join(str(stream.number) for stream in without)
+                what = f"{transition_name(kind)}, which is not in stream {numbers}"
+                yield evidence.at(row, what, "it in all streams or in none")
             continue
         for stream in without:
             lacking.setdefault((stream.number, kind), []).append(cluster.clock)
@@ -204,7 +201,6 @@ def missing(evidence: Evidence) -> Iterator[Finding]:
             where = "before it" if len(after) else "behind it"
             what = f"{transition_name(kind)} is missing {where}"
             yield evidence.at(row, what, f"one at {np.datetime64(moment, 'ns')}, as in other streams")
-    del begins
 
 
 def clocks(evidence: Evidence) -> Iterator[Finding]:
@@ -218,7 +214,8 @@ def clocks(evidence: Evidence) -> Iterator[Finding]:
                 found.append((row, away))
     for row, away in sorted(found):
         later = "later" if away > 0 else "earlier"
-        yield evidence.at(row, f"{evidence.name_of(row)} is {spelled(abs(away))} {later} than in other streams", "one clock")
+        what = f"{evidence.name_of(row)} is {spelled(abs(away))} {later} than in other streams"
+        yield evidence.at(row, what, "one clock")
 
 
 def run_number(evidence: Evidence) -> Iterator[Finding]:
