@@ -149,15 +149,25 @@ class Evidence:
         return vector(self.datagrams).astype(np.int64)
 
     @cached_property
+    def stream_of_row(self) -> Ints:
+        """Number of the stream of each row."""
+        return np.repeat(self.table.streams, np.diff(self.table.first_rows))
+
+    @cached_property
+    def group_of_member(self) -> Ints:
+        """Number of the group of each member."""
+        return np.repeat(np.arange(len(self.table.groups)), self.table.groups["count"])
+
+    @cached_property
     def control(self) -> NDArray[np.bool_]:
         """Which rows are of control streams."""
-        control: NDArray[np.bool_] = self.table.stream_of_row >= self.table.rules.first_control_stream
+        control: NDArray[np.bool_] = self.stream_of_row >= self.table.rules.first_control_stream
         return control
 
     @cached_property
     def streams(self) -> tuple[StreamRows, ...]:
         """The streams that have datagrams."""
-        numbers = self.table.stream_of_row
+        numbers = self.stream_of_row
         found = []
         for number in self.table.streams.tolist():
             first, stop = np.searchsorted(numbers, [number, number + 1]).tolist()
@@ -169,7 +179,7 @@ class Evidence:
     def group_of_row(self) -> Ints:
         """Number of the group of each row, -1 for what event building left out."""
         groups = np.full(len(self.datagrams), -1, np.int64)
-        groups[self.table.members] = self.table.group_of_member
+        groups[self.table.members] = self.group_of_member
         return groups
 
     @cached_property
@@ -183,7 +193,7 @@ class Evidence:
     @cached_property
     def event_members(self) -> tuple[Ints, Ints]:
         """Rows of all datagrams of events and their groups, in the order of the events."""
-        groups = self.table.group_of_member
+        groups = self.group_of_member
         chosen = (self.table.groups["action"] == Action.EVENT)[groups]
         return self.table.members[chosen], groups[chosen]
 
@@ -193,7 +203,7 @@ class Evidence:
         first = np.full(len(self.table.groups), -1, np.int64)
         members = self.table.members
         chosen = np.flatnonzero(~self.control[members])[::-1]
-        first[self.table.group_of_member[chosen]] = members[chosen]
+        first[self.group_of_member[chosen]] = members[chosen]
         return first
 
     def bytes_of(self, row: int) -> memoryview:

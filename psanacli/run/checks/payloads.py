@@ -220,7 +220,7 @@ def configurations(evidence: Evidence) -> Iterator[Finding]:
             if differing:
                 names = ", ".join(f"{type_name(word)} of {Source(log, phy).text}" for log, phy, word in differing[:3])
                 names += f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-                number = int(evidence.table.stream_of_row[first])
+                number = int(evidence.stream_of_row[first])
                 yield evidence.at(row, f"another configuration than in stream {number}: {names}", "equal ones")
 
 

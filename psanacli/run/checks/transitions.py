@@ -156,7 +156,7 @@ def missing(evidence: Evidence) -> Iterator[Finding]:
     streams = [stream for stream in evidence.streams if not stream.control]  # the others often lack some
     if len(streams) < 2:
         return
-    number_of_row = evidence.table.stream_of_row
+    number_of_row = evidence.stream_of_row
     ends = {}
     for stream in streams:
         others = evidence.clock[stream.rows][~evidence.accepts[stream.rows]]
