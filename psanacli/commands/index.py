@@ -10,7 +10,10 @@ from psanacli.commands.groups import Entry
     {
         "check": Entry("Check a run and its indexes: gaps, duplicates, damage, and all that is irregular."),
     },
-    examples=[("psana index check exp=xpptut15:run=54", "silent when all is well")],
+    examples=[
+        ("psana index check exp=xpptut15:run=54", "silent when all is well"),
+        ("psana index check --list", "what is checked"),
+    ],
 )
 def command() -> None:
     """Work with the indexes of runs."""
