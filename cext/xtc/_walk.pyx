@@ -8,7 +8,7 @@ kept: where all headers of a datagram equal those of a known one, its contents a
 import numpy as np
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -168,6 +168,8 @@ cdef struct Walk:
     Column ends
     Column troubles
     uint64_t trouble_count
+    # How many problems of what was walked before are listed.
+    uint64_t troubles_before
     Slots pattern_slots
     Slots key_slots
     uint32_t last_pattern
@@ -181,7 +183,7 @@ cdef int report(
     """Note a problem; the one that ends the walk is kept even if there were too many before."""
     cdef Trouble *trouble
     walk.trouble_count += 1
-    if walk.troubles.count >= MAX_PROBLEMS and kind < TRUNCATED_HEADER:
+    if walk.troubles.count + walk.troubles_before >= MAX_PROBLEMS and kind < TRUNCATED_HEADER:
         return 1
     if not widen(&walk.troubles, walk.troubles.count + 1):
         return 0
@@ -508,7 +510,66 @@ cdef object taken(const Column *column, object dtype):
     return array
 
 
-cdef object walk_all(Walk *walk, dtypes):
+cdef int enter_all(
+    Walk *walk,
+    const uint8_t *keys,
+    size_t key_count,
+    const uint8_t *contributions,
+    const int64_t *starts,
+    size_t pattern_count,
+) noexcept nogil:
+    """Enter keys and patterns that are known from before; 0 when there is no memory, -1 when one is there twice."""
+    cdef size_t i, fresh
+    cdef uint32_t row
+    cdef Key key
+    for i in range(key_count):
+        memcpy(&key, keys + i * sizeof(Key), sizeof(Key))
+        if not find_key(walk, &key, &row):
+            return 0
+        if row != i:
+            return -1
+    for i in range(pattern_count):
+        fresh = <size_t>(starts[i + 1] - starts[i])
+        if not widen(&walk.contributions, walk.contributions.count + fresh):
+            return 0
+        memcpy(
+            <Contribution *>walk.contributions.data + walk.contributions.count,
+            contributions + starts[i] * sizeof(Contribution),
+            fresh * sizeof(Contribution),
+        )
+        if not find_pattern(walk, fresh, &row):
+            return 0
+        if row != i:
+            return -1
+    return 1
+
+
+cdef void enter_known(Walk *walk, known) except *:
+    """Enter what is known from before: keys, contributions, pattern starts and the number of listed problems."""
+    keys, contributions, starts, listed = known
+    if keys.itemsize != sizeof(Key) or contributions.itemsize != sizeof(Contribution):
+        raise ValueError("the tables have other rows")
+    if len(starts) < 1 or starts[0] != 0 or starts[-1] > len(contributions) or (np.diff(starts) < 0).any():
+        raise ValueError("the patterns do not fit to the contributions")
+    if len(contributions) and int(contributions["key"].max()) >= len(keys):
+        raise ValueError("a key is out of range")
+    cdef const uint8_t[::1] key_bytes = np.ascontiguousarray(keys).view(np.uint8)
+    cdef const uint8_t[::1] bytes_ = np.ascontiguousarray(contributions).view(np.uint8)
+    cdef const int64_t[::1] at = np.ascontiguousarray(starts, np.int64)
+    cdef size_t key_count = len(keys), pattern_count = len(starts) - 1
+    cdef const uint8_t *first_key = &key_bytes[0] if key_count else NULL
+    cdef const uint8_t *first = &bytes_[0] if bytes_.shape[0] else NULL
+    cdef int done
+    with nogil:
+        done = enter_all(walk, first_key, key_count, first, &at[0], pattern_count)
+    if done == 0:
+        raise MemoryError
+    if done < 0:
+        raise ValueError("a key or pattern is there twice")
+    walk.troubles_before = listed
+
+
+cdef object walk_all(Walk *walk, dtypes, known=None):
     cdef Outcome outcome = PAUSED
     cdef int i
     walk.datagrams.width = sizeof(Datagram)
@@ -524,6 +585,8 @@ cdef object walk_all(Walk *walk, dtypes):
             raise MemoryError
         (<uint64_t *>walk.starts.data)[0] = 0
         walk.starts.count = 1
+        if known is not None:
+            enter_known(walk, known)
         while outcome == PAUSED:
             with nogil:
                 outcome = run(walk)
@@ -556,9 +619,11 @@ cdef object walk_all(Walk *walk, dtypes):
         free(walk.key_slots.slot)
 
 
-def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size, dtypes):
+def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size, dtypes, known=None):
     """Walk an open file of `size` bytes over the datagrams that begin at `start` or later, before `stop`.
 
+    `known` are keys, contributions and pattern starts of what is before `start`, and how many problems of it are listed:
+    the arrays that are given back then go on where those end, and the rows of datagrams and problems are those behind.
     `dtypes` are those of datagram, contribution and key rows.  Returns the arrays of datagrams, pattern starts,
     contributions and keys, the offset after the last whole datagram, the array of problems, and their true number.
     """
@@ -574,7 +639,7 @@ def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size
         raise MemoryError
     walk.window.data = walk.window.own
     try:
-        return walk_all(&walk, dtypes)
+        return walk_all(&walk, dtypes, known)
     finally:
         free(walk.window.own)
 

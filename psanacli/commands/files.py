@@ -11,7 +11,7 @@ from psanacli.errors import DataError
 from psanacli.whole import whole_file
 
 if TYPE_CHECKING:
-    from psanacli.run import FileProblem
+    from psanacli.run import FileProblem, Run
 
 MOST_PROBLEMS = 20
 
@@ -37,6 +37,15 @@ def fail_if_corrupt(problems: Iterable[FileProblem], hint: str) -> None:
         console.warn(f"{len(others) - MOST_PROBLEMS} more problems in the files", "psana dump shows them")
     if corrupt:
         raise DataError(str(corrupt[0]), hint)
+
+
+def note_indexes(runs: Iterable[Run]) -> None:
+    """Say at ``-v`` which indexes were not used, or not for all files, and why."""
+    for run in runs if console.verbose() else ():
+        if run.index.path is not None:
+            console.note(f"run {run.number}: opened with {run.index.path}")
+        for line in run.index.notes:
+            console.note(f"run {run.number}: {line}")
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -74,6 +74,7 @@ def command(
         console.print_json({"explain": lines}) if as_json else click.echo("\n".join(lines))
         return
     runs = open_runs(datasource, roots=root)
+    files.note_indexes(runs)
     if png and len(runs) > 1:
         raise click.UsageError(f"--png takes one run, the data source has {len(runs)}")
     chosen = [name for name in SECTIONS if sections[name]]

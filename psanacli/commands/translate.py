@@ -122,6 +122,8 @@ def command(
     )
     team = Team.from_options(jobs)
     runs = open_runs(datasource, roots=root)
+    if team.is_root:
+        files.note_indexes(runs)
     paths = [output_path(run, output, several=len(runs) > 1) for run in runs]
     if len(set(paths)) < len(paths):
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"

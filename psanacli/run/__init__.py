@@ -9,6 +9,20 @@ from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
 from psanacli.run.files import XtcFile
 from psanacli.run.gathered import EventsOfRuns
+from psanacli.run.headers import RunHeaders
+from psanacli.run.index import IndexFault, RunIndex
+from psanacli.run.indexes import (
+    IndexBuilder,
+    IndexUse,
+    Piece,
+    build_index,
+    find_index,
+    index_paths,
+    match,
+    save_index,
+    walk_piece,
+)
+from psanacli.run.indexstate import describe_index
 from psanacli.run.joined import Joined
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
@@ -36,6 +50,7 @@ from psanacli.run.tables import (
     STEP,
     TRANSITION,
     Action,
+    Assembly,
     Built,
     Counters,
     EventFlag,
@@ -51,6 +66,7 @@ __all__ = [
     "STEP",
     "TRANSITION",
     "Action",
+    "Assembly",
     "Bins",
     "Block",
     "Built",
@@ -76,6 +92,9 @@ __all__ = [
     "FileProblem",
     "Form",
     "History",
+    "IndexBuilder",
+    "IndexFault",
+    "IndexUse",
     "Joined",
     "Key",
     "Names",
@@ -83,6 +102,7 @@ __all__ = [
     "Origin",
     "PayloadBlock",
     "PayloadError",
+    "Piece",
     "Places",
     "Presence",
     "Product",
@@ -90,6 +110,8 @@ __all__ = [
     "Rules",
     "Run",
     "RunFiles",
+    "RunHeaders",
+    "RunIndex",
     "RunSummary",
     "RunTable",
     "Step",
@@ -102,9 +124,14 @@ __all__ = [
     "Variable",
     "XtcFile",
     "build_groups",
+    "build_index",
+    "describe_index",
     "event_values",
     "explain",
+    "find_index",
+    "index_paths",
     "main_array",
+    "match",
     "nest",
     "open_run",
     "open_runs",
@@ -112,5 +139,7 @@ __all__ = [
     "presence",
     "products_of",
     "resolve",
+    "save_index",
     "summarise",
+    "walk_piece",
 ]

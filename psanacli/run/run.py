@@ -25,6 +25,7 @@ from psanacli.run.epics import Epics
 from psanacli.run.events import Event, Events
 from psanacli.run.experiments import Experiment
 from psanacli.run.files import XtcFile
+from psanacli.run.indexes import IndexUse, open_table
 from psanacli.run.joined import Joined, JoinedColumn, join, joined_column, table_of
 from psanacli.run.names import DetectorNames, ambiguous
 from psanacli.run.objects import Places
@@ -100,6 +101,8 @@ class Run:
         How its events were built.
     table : RunTable
         All that its headers say.
+    index : IndexUse
+        What an index was good for.
 
     Examples
     --------
@@ -109,10 +112,15 @@ class Run:
     >>> run.column("EBeam.ebeamPhotonEnergy").mean()                   # doctest: +SKIP
     """
 
-    def __init__(self, files: RunFiles, rules: Rules = DEFAULT_RULES) -> None:
+    def __init__(
+        self, files: RunFiles, rules: Rules = DEFAULT_RULES, *, index: bool = True, table: RunTable | None = None
+    ) -> None:
         self.files = files
         self.rules = rules
-        self.table = RunTable(files.files, files.run, rules)
+        self.index = IndexUse()
+        if table is None:
+            table, self.index = open_table(files.files, files.run, rules, index=index)
+        self.table = table
         self._payloads = Payloads(self.table)
         self.by_name: dict[str, Reader | Readers] = {}
         """What `reader` gave, by name."""
@@ -269,8 +277,10 @@ class Run:
     @cached_property
     def codes(self) -> EventCodes:
         """The event codes of all events."""
+        if self.index.codes is not None:
+            return self.index.codes
         readers = [self.readers[key] for key in self.readers if key.xtc_type.name.startswith("EvrData.Data")]
-        return EventCodes(self._payloads, readers, len(self.table.events))
+        return EventCodes.read(self._payloads, readers, len(self.table.events))
 
     @property
     def counters(self) -> Counters:
@@ -512,6 +522,7 @@ def _kind(type_name: str) -> str:
 def open_runs(
     *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
+    index: bool = True,
     **options: Any,
 ) -> list[Run]:
     """Open all runs of a data source.
@@ -522,6 +533,8 @@ def open_runs(
         A data source (``"exp=xpptut15:run=54,60-62:smd"``), files or directories.
     roots : iterable of path
         Where experiments are looked for: directories with ``INSTRUMENT/EXPERIMENT/xtc``.
+    index : bool
+        Use the indexes of the runs, where they have some that still are right.
     **options
         How the events are built: fields of `Rules` (``l3_accept_only=False``, ``first_control_stream=80``, ...).
 
@@ -539,12 +552,13 @@ def open_runs(
     words: list[str] = []
     for source in sources:
         words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
-    return [Run(files, rules) for files in resolve(parse_datasource(words, roots=roots))]
+    return [Run(files, rules, index=index) for files in resolve(parse_datasource(words, roots=roots))]
 
 
 def open_run(
     *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
+    index: bool = True,
     **options: Any,
 ) -> Run:
     """Open the one run of a data source; arguments as for `open_runs`.
@@ -567,7 +581,7 @@ def open_run(
     if len(found) > 1:
         numbers = ", ".join(str(files.run) for files in found[:10])
         raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name one, or use open_runs")
-    return Run(found[0], rules)
+    return Run(found[0], rules, index=index)
 
 
 def _rules(options: dict[str, Any]) -> Rules:

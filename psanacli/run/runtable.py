@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,27 +14,22 @@ from numpy.typing import NDArray
 from psanacli.run._occurrences import Tables
 from psanacli.run.config import ConfigTimeline
 from psanacli.run.files import XtcFile, missing_chunks
+from psanacli.run.headers import RunHeaders, walk_files
 from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, compact, is_config, is_dropped
 from psanacli.run.tables import (
     Action,
+    Assembly,
     Counters,
     Rules,
     build_groups,
-    nest,
-    steps_of,
 )
 from psanacli.xtc import (
-    CONTRIBUTION,
-    DATAGRAM,
-    KEY,
     TYPE_XTC,
     ContributionFlag,
     Damage,
-    FileTable,
     ProblemKind,
     Source,
     XtcType,
-    walk_file,
 )
 
 DELIVERED = (
@@ -115,69 +108,49 @@ class RunTable:
     steps : ndarray of `STEP`
     problems : tuple of FileProblem
         What contradicts the format, file by file.
+    headers : RunHeaders
+        What all of this is made of: the tables of the files.
+    assembly : Assembly
+        How the datagrams are joined to groups and events.
     """
 
-    def __init__(self, files: Sequence[XtcFile], number: int, rules: Rules) -> None:
+    def __init__(
+        self,
+        files: Sequence[XtcFile],
+        number: int,
+        rules: Rules,
+        headers: RunHeaders | None = None,
+        assembly: Assembly | None = None,
+    ) -> None:
         self.files = tuple(sorted(files, key=lambda file: file.place))
         self.number = number
         self.rules = rules
-        tables = _walk([file.path for file in self.files])
-        self.sizes = tuple(table.size for table in tables)
+        if headers is None:
+            headers = RunHeaders.of(walk_files([file.path for file in self.files]))
+        self.headers = headers
+        self.datagrams, self.start = headers.datagrams, headers.start
+        self.contributions, self.keys = headers.contributions, headers.keys
+        self.sizes = headers.sizes
         self.problems = tuple(
             FileProblem(file.path, problem.offset, problem.kind, problem.message)
-            for file, table in zip(self.files, tables, strict=True)
-            for problem in table.problems
+            for file, problems in zip(self.files, headers.problems, strict=True)
+            for problem in problems.listed
         )
-        self._merge(tables)
         self.contents = Contents(self.start, self.contributions, self.keys, rules)
         numbers = np.array([file.stream for file in self.files], np.int64)
         self.streams = np.unique(numbers)
-        rows = np.array([len(table.datagrams) for table in tables], np.int64)
+        rows = np.diff(headers.rows)
         ends = np.cumsum([rows[numbers == stream].sum() for stream in self.streams], dtype=np.int64)
         self.first_rows = np.concatenate(([0], ends)).astype(np.int64)
-        self._built = build_groups(
-            self.datagrams, self.first_rows, self.streams.astype(np.uint32), self.contents.only_epics, rules, number
-        )
-        self.transitions = nest(self.groups)
-        self.steps = steps_of(self.transitions)
-        self.events = self._built.events
-        for step in range(len(self.steps)):
-            self.events["step"][self.steps["first"][step] : self.steps["stop"][step]] = step
+        if assembly is None:
+            streams = self.streams.astype(np.uint32)
+            assembly = Assembly.of(
+                build_groups(self.datagrams, self.first_rows, streams, self.contents.only_epics, rules, number)
+            )
+        self.assembly = assembly
+        self.members, self.groups, self.events = assembly.members, assembly.groups, assembly.events
+        self.transitions, self.steps = assembly.transitions, assembly.steps
         self._objects: dict[tuple[str, tuple[int, int]], Objects] = {}
-
-    def _merge(self, tables: Sequence[FileTable]) -> None:
-        self.datagrams: NDArray[Any] = _joined([table.datagrams for table in tables])
-        numbers: dict[tuple[int, int, int], int] = {}
-        starts: list[Ints] = [np.zeros(1, np.int64)]
-        parts: list[NDArray[Any]] = []
-        row = patterns = contributions = 0
-        for file, table in enumerate(tables):
-            part = self.datagrams[row : row + len(table.datagrams)]
-            if file:
-                part["file"] = file
-                part["pattern"] += np.uint32(patterns)
-            row += len(part)
-            patterns += len(table.patterns)
-            starts.append(table.patterns.start[1:] + contributions)
-            contributions += len(table.patterns.contributions)
-            known = [numbers.setdefault(key, len(numbers)) for key in table.keys.tolist()]
-            copy = table.patterns.contributions.copy()
-            if known:
-                copy["key"] = np.array(known, np.uint32)[copy["key"]]
-            parts.append(copy)
-        self.start = np.concatenate(starts)
-        self.contributions = np.concatenate(parts) if parts else np.zeros(0, CONTRIBUTION)
-        self.keys = np.array(list(numbers), KEY)
-
-    @property
-    def members(self) -> NDArray[np.int32]:
-        """Rows of the datagram table, group by group."""
-        return self._built.members
-
-    @property
-    def groups(self) -> NDArray[Any]:
-        """The groups."""
-        return self._built.groups
 
     def streams_of(self, rows: NDArray[np.integer]) -> Ints:
         """Return the numbers of the streams that rows of the datagram table are from."""
@@ -322,7 +295,7 @@ class RunTable:
         """What was irregular."""
         action = self.groups["action"]
         counters = Counters()
-        for name, count in self._built.counts.items():
+        for name, count in self.assembly.counts.items():
             setattr(counters, name, count)
         if not self.has_control:
             counters.unmatched_daq = 0
@@ -363,26 +336,6 @@ _NO_CONFIG = np.full(1, -1, np.int64)
 
 def _bits(actions: Iterable[Action]) -> int:
     return sum(1 << action for action in actions)
-
-
-def _walk(paths: Sequence[Path]) -> list[FileTable]:
-    """Walk files in parallel; the native walk works without the interpreter."""
-    if len(paths) < 2:
-        return [walk_file(path) for path in paths]
-    with ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool:
-        return list(pool.map(walk_file, paths))
-
-
-def _joined(tables: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Join datagram tables as the bytes they are, which is much faster than field by field."""
-    if len(tables) == 1:
-        return tables[0]
-    joined = np.empty(sum(map(len, tables)), DATAGRAM)
-    row = 0
-    for table in tables:
-        joined[row : row + len(table)].view(np.uint8)[:] = np.ascontiguousarray(table).view(np.uint8)
-        row += len(table)
-    return joined
 
 
 def _first_of_each(events: NDArray[np.integer], stored: NDArray[np.bool_]) -> tuple[Ints, Ints]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -238,6 +238,36 @@ def build_groups(
     return Built(members, groups, events, counts)
 
 
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """How the datagrams of a run are joined: groups and events, in steps.
+
+    Attributes
+    ----------
+    members, groups, events, counts
+        As in `Built`, with the steps of the events.
+    transitions : ndarray of `TRANSITION`
+        In complete nesting.
+    steps : ndarray of `STEP`
+    """
+
+    members: NDArray[np.int32]
+    groups: Rows
+    events: Rows
+    counts: dict[str, int]
+    transitions: Rows
+    steps: Rows
+
+    @classmethod
+    def of(cls, built: Built) -> Self:
+        """Add steps."""
+        transitions = nest(built.groups)
+        steps = steps_of(transitions)
+        for step in range(len(steps)):
+            built.events["step"][steps["first"][step] : steps["stop"][step]] = step
+        return cls(built.members, built.groups, built.events, built.counts, transitions, steps)
+
+
 def times_of(rows: Rows) -> NDArray[np.datetime64]:
     """Return the times of rows with ``seconds`` and ``nanoseconds``, datetime64[ns], UTC."""
     return np.asarray(rows["seconds"].astype(np.int64) * 1_000_000_000 + rows["nanoseconds"]).astype("datetime64[ns]")
@@ -308,6 +338,7 @@ __all__ = [
     "STEP",
     "TRANSITION",
     "Action",
+    "Assembly",
     "Built",
     "Counters",
     "EventFlag",

@@ -30,6 +30,7 @@ from psanacli.xtc.facility import WrittenFile
 from psanacli.xtc.headers import (
     CONTRIBUTION,
     DATAGRAM,
+    DATAGRAM_HEADER,
     KEY,
     MAX_FIDUCIALS,
     NO_FIDUCIAL,
@@ -82,6 +83,7 @@ __all__ = [
     "ALARMS",
     "CONTRIBUTION",
     "DATAGRAM",
+    "DATAGRAM_HEADER",
     "EPICS",
     "EPICS_EPOCH",
     "EPICS_HEAD",

@@ -10,5 +10,9 @@ _Tables = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[Any], int
 
 TROUBLE: np.dtype[Any]
 
-def walk_descriptor(descriptor: int, start: int, stop: int, size: int, dtypes: _Dtypes) -> _Tables: ...
+_Known = tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], int]
+
+def walk_descriptor(
+    descriptor: int, start: int, stop: int, size: int, dtypes: _Dtypes, known: _Known | None = None
+) -> _Tables: ...
 def walk_memory(buffer: Buffer, dtypes: _Dtypes) -> _Tables: ...

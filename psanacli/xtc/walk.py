@@ -10,7 +10,7 @@ import enum
 import os
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,6 +136,30 @@ class FileTable:
     problems: list[Problem]
     more_problems: int = 0
 
+    def grown(self) -> FileTable:
+        """Return the table of the file as it is now: equal to that of a new walk, but only what is new is read.
+
+        The file has to begin with what was walked: nothing before `end` is looked at.
+
+        Raises
+        ------
+        NotFoundError, DataError
+            As `walk_file`.
+        """
+        if self.path is None:
+            raise ValueError("a buffer does not grow")
+        # What ended the walk is met again, if it is still there.
+        problems = [problem for problem in self.problems if not problem.kind.ends_file]
+        known = self.keys, self.patterns.contributions, self.patterns.start, len(problems)
+        rest = _walk_path(self.path, self.end, None, known)
+        datagrams = np.empty(len(self.datagrams) + len(rest.datagrams), DATAGRAM)
+        as_bytes = datagrams.view(np.uint8)
+        size = self.datagrams.nbytes
+        as_bytes[:size] = np.ascontiguousarray(self.datagrams).view(np.uint8)
+        as_bytes[size:] = rest.datagrams.view(np.uint8)
+        more = self.more_problems + rest.more_problems
+        return replace(rest, datagrams=datagrams, problems=problems + rest.problems, more_problems=more)
+
 
 def walk_file(path: str | os.PathLike[str], *, start: int = 0, stop: int | None = None) -> FileTable:
     """Read the headers of an XTC file.
@@ -161,9 +185,12 @@ def walk_file(path: str | os.PathLike[str], *, start: int = 0, stop: int | None 
     DataError
         It cannot be opened, or is not a regular file.
     """
-    path = Path(path)
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"no piece of a file from {start} to {stop}")
+    return _walk_path(Path(path), start, stop, None)
+
+
+def _walk_path(path: Path, start: int, stop: int | None, known: Any) -> FileTable:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -176,7 +203,7 @@ def walk_file(path: str | os.PathLike[str], *, start: int = 0, stop: int | None 
             raise DataError(f"{path}: not a regular file")
         size = status.st_size
         stop = size if stop is None else min(stop, size)
-        found = _walk.walk_descriptor(descriptor, min(start, size), stop, size, _DTYPES)
+        found = _walk.walk_descriptor(descriptor, min(start, size), stop, size, _DTYPES, known)
     finally:
         os.close(descriptor)
     return _table(path, size, *found)

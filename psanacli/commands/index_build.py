@@ -1,0 +1,108 @@
+"""``psana index build``: make the indexes of runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psanacli.commands import common, console, files
+
+if TYPE_CHECKING:
+    from psanacli.parallel import Team
+    from psanacli.run import FileProblem, IndexBuilder, RunFiles, RunIndex
+    from psanacli.xtc import FileTable
+
+
+@common.verb(
+    examples=[
+        ("psana index build exp=xpptut15:run=54", "the index of a run"),
+        ("psana index build exp=xpptut15:run=50-60 -j 0", "of several runs, with all cores"),
+        ("mpirun -n 16 psana index build exp=xpptut15:run=54", "with the ranks of an MPI job"),
+        ("psana index build /data/xtc --overwrite", "from nothing, even if there is a good one"),
+    ]
+)
+@common.datasource
+@click.option("-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Write the files into DIR.")
+@common.overwrite
+@common.jobs
+@common.root
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...], output: str | None, overwrite: bool, jobs: int, root: tuple[str, ...], as_json: bool
+) -> None:
+    """Build the index of runs, or bring it up to date.
+
+    What an index that is there knows of files that have not changed is kept; of those that have grown only the new part
+    is read. --overwrite builds it anew. It is written whole or not at all, beside the data in index/, or else in the
+    user's cache.
+    """
+    from psanacli.parallel import Team
+    from psanacli.run import parse_datasource, resolve
+
+    team = Team.from_options(jobs)
+    runs = team.once(lambda: resolve(parse_datasource(datasource, roots=root)))
+    problems: list[FileProblem] = []
+    for run in runs:
+        problems += _build(run, Path(output) if output else None, overwrite, team, as_json)
+    if team.is_root:
+        files.fail_if_corrupt(problems, "everything before it, and other files, are in the index")
+
+
+def _build(run: RunFiles, directory: Path | None, overwrite: bool, team: Team, as_json: bool) -> list[FileProblem]:
+    """Build one index; all ranks walk files, rank 0 does the rest."""
+    from psanacli.parallel import run_ordered
+    from psanacli.run import IndexBuilder, walk_piece
+
+    begin = time.monotonic()
+    builder = IndexBuilder(run, overwrite=overwrite) if team.is_root else None
+    tables: list[FileTable] = []
+    pieces = builder.pieces if builder else []
+    with console.progress(f"run {run.run}", len(pieces), "files") as progress:
+
+        def place(piece: object, table: FileTable) -> None:
+            tables.append(table)
+            progress.advance(1, table.size)
+
+        run_ordered(pieces, walk_piece, place, team)
+    return _finish(builder, tables, directory, begin, as_json) if builder else []
+
+
+def _finish(
+    builder: IndexBuilder, tables: list[FileTable], directory: Path | None, begin: float, as_json: bool
+) -> list[FileProblem]:
+    from psanacli.run import FileProblem, save_index
+
+    index = builder.finish(tables)
+    if builder.use.whole and directory is None and builder.use.path is not None:
+        path, size, state = builder.use.path, index.size, "up to date"
+    else:
+        path, size = save_index(index, builder.run.files, directory)
+        state = "brought up to date" if builder.use.path else "built"
+    if console.verbose():
+        for line in builder.use.notes:
+            console.note(line)
+    _say(builder, index, path, size, state, time.monotonic() - begin, as_json)
+    found = []
+    for file, problems in zip(
+        sorted(builder.run.files, key=lambda file: file.place), index.headers.problems, strict=True
+    ):
+        found += [FileProblem(file.path, each.offset, each.kind, each.message) for each in problems.listed]
+    return found
+
+
+def _say(
+    builder: IndexBuilder, index: RunIndex, path: Path, size: int, state: str, seconds: float, as_json: bool
+) -> None:
+    events = len(index.assembly.events)
+    data = sum(index.headers.sizes)
+    if as_json:
+        row: dict[str, Any] = {"run": builder.run.run, "path": str(path), "state": state, "events": events}
+        console.print_json_line({**row, "bytes": size, "data_bytes": data, "seconds": round(seconds, 3)})
+        return
+    each = f", {size / events:.0f} bytes an event" if events else ""
+    took = f" in {console.duration_text(seconds)}" if state != "up to date" else ""
+    console.note(f"{path}: {state}{took}; {events} events, {console.bytes_text(size)}{each}")

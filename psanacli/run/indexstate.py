@@ -1,0 +1,63 @@
+"""What can be told of an index without reading the data: for people and programs that look after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from psanacli.run.datasource import RunFiles
+from psanacli.run.indexes import find_index, index_paths, match
+
+
+def describe_index(run: RunFiles) -> dict[str, Any]:
+    """Return what the index of a run has, and whether it is still right, as plain values."""
+    files = sorted(run.files, key=lambda file: file.place)
+    index, path, notes = find_index(files)
+    found: dict[str, Any] = {
+        "experiment": str(run.experiment),
+        "run": run.run,
+        "path": None if path is None else str(path),
+        "valid": False,
+        "notes": notes,
+    }
+    if index is None:
+        if not notes:
+            notes.append("looked for at " + " and ".join(map(str, index_paths(files))))
+        return found
+    matched = match(index, files)
+    states = {index.files[row].name: why or "as it was" for row, why in matched if row is not None}
+    gone = {file.path.name for file in files}
+    headers, events = index.headers, len(index.assembly.events)
+    found["valid"] = not any(why for _, why in matched)
+    notes += [why for _, why in matched if why]
+    return found | {
+        "written": str(np.datetime64(index.modified, "ns")),
+        "bytes": index.size,
+        "bytes_an_event": index.size / events if events else None,
+        "data_bytes": sum(headers.sizes),
+        "events": events,
+        "steps": len(index.assembly.steps),
+        "datagrams": len(headers.datagrams),
+        "patterns": len(headers.start) - 1,
+        "keys": len(headers.keys),
+        "codes": index.codes.counts(),
+        "files": [
+            {
+                "name": identity.name,
+                "stream": identity.stream,
+                "chunk": identity.chunk,
+                "bytes": identity.size,
+                "datagrams": int(headers.rows[row + 1] - headers.rows[row]),
+                "patterns": int(headers.patterns[row + 1] - headers.patterns[row]),
+                "problems": len(headers.problems[row].listed) + headers.problems[row].more,
+                "state": states.get(
+                    identity.name, "changed" if identity.name in gone else "not among the files that were asked for"
+                ),
+            }
+            for row, identity in enumerate(index.files)
+        ],
+    }
+
+
+__all__ = ["describe_index"]
