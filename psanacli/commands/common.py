@@ -14,13 +14,16 @@ A verb takes what it needs, and nothing of its own spells these options again::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from psanacli.commands import console
 from psanacli.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from psanacli.outside import Request
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -111,6 +114,15 @@ def _meta(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     return remember
 
 
+def _requests(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> tuple[Request, ...]:
+    """Return what ``--with`` asks for."""
+    if not values:
+        return ()
+    from psanacli.outside import parse_request
+
+    return tuple(map(parse_request, values))
+
+
 datasource = click.argument(
     "datasource", nargs=-1, required=True, shell_complete=complete_files, metavar="DATASOURCE..."
 )
@@ -141,12 +153,39 @@ jobs = click.option(
 json_output = click.option("--json", "as_json", is_flag=True, help="Print JSON, complete and stable.")
 dry_run = click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
+_with = click.option(
+    "--with",
+    "requests",
+    multiple=True,
+    callback=_requests,
+    shell_complete=complete_files,
+    metavar="NAME=FILE[,KEY=VALUE...]",
+    help="Join the values of a table by time, as NAME.FIELD: text (CSV, TSV), HDF5, or the JSON of an EPICS archiver. "
+    "Keys: time=COLUMN, zone=ZONE of local times, how=, tolerance=, unit=, epoch=, dates=, group=, states=. May be "
+    "repeated.",
+)
+_how = click.option(
+    "--how",
+    type=click.Choice(["nearest", "previous", "linear"]),
+    help="Which value of --with an event gets: of the row nearest in time (default), of the row before, or linear "
+    "between both.",
+)
+_tolerance = click.option(
+    "--tolerance",
+    metavar="TIME",
+    help="How far away a row of --with may be: 20ms, 3us, any. Events beyond have no value.  [default: 1s]",
+)
 _quiet = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_meta(console.QUIET), help="No notes, no progress."
 )
 _verbose = click.option(
     "-v", "--verbose", is_flag=True, expose_value=False, callback=_meta(console.VERBOSE), help="Say more on stderr."
 )
+
+
+def outside(function: F) -> F:
+    """Add ``--with``, ``--how`` and ``--tolerance``: values from outside, for `joins.join_all`."""
+    return _with(_how(_tolerance(function)))
 
 
 def talk(function: F) -> F:

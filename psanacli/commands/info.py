@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, info_tables
+from psanacli.commands import common, console, files, info_tables, joins
 
 if TYPE_CHECKING:
+    from psanacli.outside import Request
     from psanacli.run import Run
 
 ALL_EVENTS = ":"
@@ -30,6 +31,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
         ("psana info exp=xpptut15:run=54 --epics", "all EPICS variables"),
         ("psana info exp=xpptut15:run=54 --events 0:100", "the first hundred events"),
         ("psana info exp=xpptut15:run=54 --missing --png missing.png", "which source is absent where"),
+        ("psana info exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=UTC", "how well other values fit"),
         ("psana info exp=xpptut15:run=54 --json | jq '.runs[0].codes'", "for programs"),
     ]
 )
@@ -47,6 +49,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
 )
 @click.option("--missing", is_flag=True, help="Show which source is absent in which events.")
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Write the picture of --missing as PNG.")
+@common.outside
 @common.root
 @common.explain
 @common.json_output
@@ -56,6 +59,9 @@ def command(
     events: slice | None,
     missing: bool,
     png: str | None,
+    requests: tuple[Request, ...],
+    how: str | None,
+    tolerance: str | None,
     root: tuple[str, ...],
     explain: bool,
     as_json: bool,
@@ -75,6 +81,7 @@ def command(
         return
     runs = open_runs(datasource, roots=root)
     files.note_indexes(runs)
+    joins.join_all(runs, requests, how, tolerance)
     if png and len(runs) > 1:
         raise click.UsageError(f"--png takes one run, the data source has {len(runs)}")
     chosen = [name for name in SECTIONS if sections[name]]
@@ -100,6 +107,7 @@ def _print(run: Run, chosen: list[str], events: slice | None, missing: bool) -> 
             info_tables.SECTIONS[name](summary)
         if not chosen:
             info_tables.overview(summary)
+    info_tables.joined(run)
     if events is not None:
         info_tables.events(run, events)
     if missing:
@@ -117,7 +125,10 @@ def _print_json(runs: list[Run], events: slice | None, missing: bool) -> None:
         return
     found: list[dict[str, Any]] = []
     for run in runs:
-        found.append(summarise(run).asdict() | ({"missing": presence(run).gaps()} if missing else {}))
+        more: dict[str, Any] = {"missing": presence(run).gaps()} if missing else {}
+        if run.joined:
+            more["joined"] = [joined.asdict() for joined in run.joined.values()]
+        found.append(summarise(run).asdict() | more)
     console.print_json({"format": "psana info", "version": 1, "runs": found})
 
 

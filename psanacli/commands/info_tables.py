@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from psanacli.commands import console
+from psanacli.outside import tolerance_text
 
 if TYPE_CHECKING:
     from psanacli.run import DetectorSummary, EpicsSummary, Presence, Run, RunSummary, StepSummary, TypeSummary
@@ -246,6 +247,22 @@ def missing(presence: Presence) -> None:
         click.echo(f"{label:<{left}} {''.join(cells)} {share:>7}{f'  {count} damaged' if count else ''}")
     click.echo(f"{'':<{left}} {bins.scale()}")
     click.echo(f"{bins.LEGEND}{'; red: damaged' if colour else ''}")
+
+
+def joined(run: Run) -> None:
+    """Print what was joined from outside: for each field how many events have a value, and why others have none."""
+    for found in run.joined.values():
+        rows = []
+        for name, counts in found.counts.items():
+            reasons = (counts.outside, counts.before, counts.after, counts.no_value)
+            share = "all" if counts.joined == counts.events else counts.joined
+            rows.append(
+                (f"{found.name}.{name}", found.units[name], found.hows[name], share, *(n or None for n in reasons))
+            )
+        _gap()
+        where = f"{found.origin.path}, {found.rows.used} rows, within {tolerance_text(found.tolerance)}"
+        head = ("joined", "units", "how", "events", "outside", "before", "after", "no value")
+        console.table(head, rows, title=where, align="<<<>>>>>")
 
 
 def _gap() -> None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files
+from psanacli.commands import common, console, files, joins
 from psanacli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from psanacli.hdf5 import Plan, Summary
+    from psanacli.outside import Request
     from psanacli.run import FileProblem, Run
 
 
@@ -41,6 +42,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         ("psana translate exp=xpptut15:run=50-60 -o '{exp}-r{run:04d}.h5'", "several runs, a file each"),
         ("psana translate exp=xpptut15:run=54 --dry-run", "what would come out"),
         ("psana translate exp=xpptut15:run=54 --include 'EBeam' --include '*Ipm*' --aligned", "for analysis"),
+        ("psana translate exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=America/Los_Angeles", "with other values"),
         ("psana translate exp=xpptut15:run=54 --exclude 'Frame__*Opal*' --events 0:1000", "less"),
     ]
 )
@@ -63,6 +65,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     metavar="NAME[:LEVEL]",
     help="none, gzip, bitshuffle-lz4 or zstd.",
 )
+@common.outside
 @common.events
 @common.number
 @click.option("--steps", callback=_steps, metavar="LIST", help="Only these steps, such as 0,2-4.")
@@ -84,6 +87,9 @@ def command(
     missing_ok: bool,
     epics: str,
     compression: str,
+    requests: tuple[Request, ...],
+    how: str | None,
+    tolerance: str | None,
     events: slice | None,
     number: int | None,
     steps: tuple[int, ...] | None,
@@ -100,7 +106,7 @@ def command(
     """Translate runs to the standard HDF5 files of LCLS-I.
 
     A file is written whole or not at all. Patterns are globs; case and - or _ do not matter. -o is a file, a directory,
-    or a name with {exp} and {run} in it.
+    or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME.
     """
     from psanacli.hdf5 import Compression, TranslateOptions, job_name, output_path, outputs, translate
     from psanacli.parallel import Team
@@ -128,6 +134,7 @@ def command(
     if len(set(paths)) < len(paths):
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
         raise UsageError(f"several runs would be written to {paths[0]}", hint)
+    team.once(lambda: joins.join_all(runs, requests, how, tolerance))
     words = {"job": job_name(datasource), "command": console.command_line()}
     problems: list[FileProblem] = []
     damaged = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from psanacli.errors import UsageError
+from psanacli.hdf5 import outside
 from psanacli.hdf5.names import CONFIGURE
 from psanacli.hdf5.options import TranslateOptions
 from psanacli.hdf5.tables import Plan
@@ -86,7 +89,8 @@ def outputs(
         return
     known = range(len(run.table.steps)) if options.steps is None else options.steps
     whole = replace(options, split=False, missing_ok=True)
-    master = make(replace(whole, steps=(), configure_events=False, missing_ok=options.missing_ok))
+    links = replace(whole, steps=(), configure_events=False, missing_ok=options.missing_ok)
+    master = team.once(lambda: _master(run, links, options, known, job, command))
     for number in known:
         part = path.with_name(f"{path.stem}_cc{number:04d}{path.suffix}")
         step = make(replace(whole, steps=(number,)))
@@ -99,6 +103,16 @@ def outputs(
     master.attributes["split_mode"] = "MPIMaster"
     _without_end(master)
     yield path, master
+
+
+def _master(
+    run: Run, links: TranslateOptions, options: TranslateOptions, known: Iterable[int], job: str, command: str
+) -> Plan:
+    """Return the plan of the master file: no events, but what was joined to all that are in the others."""
+    made = plan(run, links, job=job, command=command)
+    events = np.arange(len(run.table.events))[options.events]
+    outside.add(made, run, events[np.isin(run.table.events["step"][events], list(known))])
+    return made
 
 
 def _without_end(made: Plan) -> None:

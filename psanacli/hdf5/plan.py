@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError
-from psanacli.hdf5 import aligned, epics, names, once
+from psanacli.hdf5 import aligned, epics, names, once, outside
 from psanacli.hdf5.absent import Absences
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
@@ -107,6 +107,7 @@ class Planner:
         filled = {table.group for table in self.plan.tables}
         # A group has one form only: an object of a transition gives way to those of events of the same step.
         self.plan.values = [value for value in self.plan.values if value.group not in filled]
+        outside.add(self.plan, self.run, self.chosen)
         epics.add(self)
         self._cut(sums)
         if not self.options.missing_ok:

@@ -109,7 +109,7 @@ def plan(run: Run, options: TranslateOptions, *, job: str = "", command: str = "
     options.compression.check()
     made = Planner(run, options).make()
     made.attributes = _attributes(run, job)
-    made.provenance = {
+    made.provenance |= {
         "version": __version__,
         "command": command,
         "created": made.attributes["created"],
@@ -222,5 +222,6 @@ def translate(
 
 def _identity(made: Plan) -> dict[str, Any]:
     """Return what has to be the same for an interrupted translation to go on."""
-    return {name: made.provenance[name] for name in ("version", "sources", "options")} | {"blocks": len(made.blocks)}
+    same = {name: made.provenance[name] for name in ("version", "sources", "options")}
+    return same | {"joined": made.provenance.get("joined", []), "blocks": len(made.blocks)}
 

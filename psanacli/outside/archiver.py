@@ -90,7 +90,12 @@ def _variable(part: Any, where: str) -> tuple[str, str, bool, list[Any]]:
             'expected [{"meta": {"name": ...}, "data": [{"secs": ..., "nanos": ..., "val": ...}, ...]}, ...]',
         )
     units = meta.get("EGU")
-    return meta["name"], units if isinstance(units, str) else "", "PREC" in meta, samples
+    return _clean(meta["name"]), _clean(units) if isinstance(units, str) else "", "PREC" in meta, samples
+
+
+def _clean(text: str) -> str:
+    """Return text without halves of characters, which JSON can have and no file can."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _samples(
@@ -148,7 +153,7 @@ def _values(values: list[Any], place: Place) -> tuple[Array, NDArray[np.bool_], 
         plain = [0 if value is None else value for value in values] if not held.all() else values
         return _numbers(plain, bool if kinds == {bool} else int if whole else float), held, whole
     if kinds <= {str, int, float, bool}:
-        texts = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
+        texts = ["" if value is None else _clean(value) if isinstance(value, str) else str(value) for value in values]
         numbers = _numbers_in(texts) if kinds == {str} else None
         return (numbers, held, False) if numbers is not None else (np.array(texts), held, False)
     if kinds == {list}:

@@ -31,6 +31,8 @@ _REAL[list(b".eE")] = True
 _NUMBERS_AT_LEAST = 0.9
 """Of a column of numbers at least this share of cells are numbers; the others are damaged then, else all are text."""
 _MOST_SHAPES = 200
+_EXACT = 1 << 53
+"""Whole numbers below are exact as floating-point numbers."""
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?").fullmatch
 
 
@@ -120,7 +122,7 @@ def field_of(cells: Cells, place: Place, name: str, units: str = "", state: bool
     present = None if filled.all() else filled
     rows = np.flatnonzero(filled)
     inside = cells if present is None else cells[rows]
-    words, numeric = _kinds(inside)
+    words, numeric, parsed = _kinds(inside)
     missing = np.isin(words, NO_VALUE)
     numbers = numeric | np.isin(words, _INFINITE)
     others = ~(numbers | missing)
@@ -129,7 +131,7 @@ def field_of(cells: Cells, place: Place, name: str, units: str = "", state: bool
         valid = np.ones(len(cells), bool)
         valid[rows[missing]] = False
     if not others.any():
-        values = _numbers(inside, numbers, numeric)
+        values = _numbers(inside, numbers, numeric, parsed)
     elif numbers.sum() >= _NUMBERS_AT_LEAST * (len(inside) - missing.sum()) and not state:
         row = int(rows[np.argmax(others)])
         text = cells[row].decode("utf-8", "replace")
@@ -143,25 +145,30 @@ def field_of(cells: Cells, place: Place, name: str, units: str = "", state: bool
     return Field(_spread(values, rows, len(cells)), present, valid, units, state)
 
 
-def _kinds(cells: Cells) -> tuple[Cells, Flags]:
-    """Return cells in lower case, empty where that cannot matter, and whether each is a number in digits."""
+def _kinds(cells: Cells) -> tuple[Cells, Flags, NDArray[np.float64]]:
+    """Return cells in lower case (empty where that cannot matter), which are numbers in digits, and these numbers."""
     content = matrix(cells)
     numeric = (_NUMERIC[content] | (content == 0)).all(axis=1)
-    likely = cells[numeric]
+    likely = cells if numeric.all() else cells[numeric]
     try:
-        likely.astype(np.float64)
+        parsed = likely.astype(np.float64)
     except ValueError:  # dates, "-", "1e"
         numeric[numeric] = [_NUMBER(cell) is not None for cell in likely.tolist()]
+        parsed = cells[numeric].astype(np.float64)
     longest = max(map(len, (*NO_VALUE, *_INFINITE)))
     words = np.zeros(len(cells), f"S{longest + 1}")
     rest = np.flatnonzero(~numeric)
     words[rest] = np.char.lower(cells[rest])
-    return words, numeric
+    return words, numeric, parsed
 
 
-def _numbers(cells: Cells, numbers: Flags, numeric: Flags) -> Array:
+def _numbers(cells: Cells, numbers: Flags, numeric: Flags, parsed: NDArray[np.float64]) -> Array:
     """Return whole numbers as int64 or uint64 where they are exact so, else float64; 0 or NaN where there is none."""
     if numeric[numbers].all() and not _REAL[matrix(cells[numeric])].any():
+        if not len(parsed) or np.abs(parsed).max() < _EXACT:
+            exact = np.zeros(len(cells), np.int64)
+            exact[numeric] = parsed.astype(np.int64)
+            return exact
         for kind in (np.int64, np.uint64):
             whole = np.zeros(len(cells), kind)
             try:
@@ -170,7 +177,9 @@ def _numbers(cells: Cells, numbers: Flags, numeric: Flags) -> Array:
                 continue
             return whole
     values = np.full(len(cells), np.nan)
-    values[numbers] = cells[numbers].astype(np.float64)
+    values[numeric] = parsed
+    others = numbers & ~numeric
+    values[others] = cells[others].astype(np.float64)
     return values
 
 

@@ -41,6 +41,7 @@ _MOST_BYTES = 1 << 31
 """Most bytes of one column when all cells are as long as the longest."""
 _MOST_HEAD = 1 << 20
 _AT_ONCE = 1 << 15
+_MOST_BLANKS = 1 << 12
 _UNITS = re.compile(r"(.*?)\s*[\[(]([^\[\]()]*)[\])]\s*")
 
 
@@ -123,8 +124,10 @@ def _grid(data: bytes, path: str) -> Grid:
     stops = np.flatnonzero(content == _NEWLINE)
     starts = np.concatenate((np.zeros(1, np.int64), stops[:-1] + 1)) if len(stops) else stops
     # The first byte of each line that is no blank; the newline itself where there is none.
-    solid = np.flatnonzero((content != _BLANK) & (content != _TAB))
-    first = content[solid[np.searchsorted(solid, starts)]] if len(starts) else content[:0]
+    first = content[starts]
+    if ((first == _BLANK) | (first == _TAB)).any():
+        solid = np.flatnonzero((content != _BLANK) & (content != _TAB))
+        first = content[solid[np.searchsorted(solid, starts)]]
     comment = np.isin(first, _COMMENTS)
     rows = np.flatnonzero(~comment & (first != _NEWLINE))
     if not len(rows):
@@ -271,11 +274,16 @@ def _cells(content: Bytes, separator: str) -> tuple[Array, Array, Array]:
 
 def _gathered(content: Bytes, first: Array, last: Array, place: Place) -> Cells:
     """Return cells, without blanks around, as fixed-size bytes."""
-    blank = _BLANK
-    while (loose := (first < last) & ((content[first] == blank) | (content[first] == _TAB))).any():
-        first = first + loose
-    while (loose := (first < last) & ((content[last - 1] == blank) | (content[last - 1] == _TAB))).any():
-        last = last - loose
+    first, last = first.copy(), last.copy()
+    for edge, step, beside in ((first, 1, 0), (last, -1, -1)):
+        rows = np.flatnonzero(_blank(content, edge + beside) & (first < last))
+        for _ in range(_MOST_BLANKS):
+            edge[rows] += step
+            rows = rows[_blank(content, edge[rows] + beside) & (first[rows] < last[rows])]
+            if not len(rows):
+                break
+        else:
+            raise DataError(f"{place.at(int(rows[0]))}: more than {_MOST_BLANKS} blanks around a cell")
     length = last - first
     width = max(int(length.max()), 1)
     if width * len(first) > _MOST_BYTES:
@@ -289,6 +297,11 @@ def _gathered(content: Bytes, first: Array, last: Array, place: Place) -> Cells:
         np.minimum(spots, len(content) - 1, out=spots)
         cells[some] = content[spots] * (across < length[some, np.newaxis])
     return cells.view(f"S{width}").reshape(-1)
+
+
+def _blank(content: Bytes, spots: Array) -> NDArray[np.bool_]:
+    found = content[spots]
+    return np.asarray((found == _BLANK) | (found == _TAB))
 
 
 def _quoted(data: bytes, separator: str, count: int, place: Place) -> list[Cells]:

@@ -135,7 +135,7 @@ def _is_table(item: Any, options: ReadOptions) -> bool:
     else:
         return False
     if len(names) < 2:
-        return len(names) == 1 and isinstance(item, h5py.Group) and _clock_fields(item[names[0]]) is not None
+        return False
     wanted = options.time.split("+") if options.time else []
     if wanted:
         known = {fold(name) for name in names}

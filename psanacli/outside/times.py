@@ -278,29 +278,41 @@ def times_of_numbers(values: Array, scale: Scale) -> tuple[Ints, Flags]:
 def _times_of_decimals(cells: Cells, rows: Ints, scale: Scale) -> Ints:
     """Return the times of numbers in digits, exactly."""
     texts = cells[rows]
-    about = texts.astype(np.float64)
+    digits = matrix(texts)
+    whole = np.zeros(len(rows), np.int64)
+    about = np.zeros(len(rows))
+    plain, strange = [], []
+    for shape, some in shapes_of(texts):
+        point = shape.find(".") if "." in shape else len(shape)
+        if point <= 18 and re.fullmatch(r"0+(\.0*)?", shape):
+            whole[some] = number_at(digits[some], 0, point)
+            about[some] = whole[some]
+            plain.append((some, point, len(shape)))
+        else:
+            about[some] = texts[some].astype(np.float64)
+            strange.append(some)
     finite = np.isfinite(about)
     if not finite.all():
         row = int(rows[np.argmin(finite)])
         raise DataError(f"{scale.place.at(row)}: the time in column {scale.column!r} is out of range")
     factor = scale.unit(about, rows)
     scale.checked(np.zeros(0, np.int64), about * factor, rows)
-    times = np.zeros(len(rows), np.int64)
-    places = {10**size: size for size in range(19)}.get(factor)
-    digits = matrix(texts)
-    for shape, some in shapes_of(texts):
-        point = shape.find(".") if "." in shape else len(shape)
-        if places is None or point > 18 or not re.fullmatch(r"0+(\.0*)?", shape):
-            times[some] = [_exact(texts[row].decode(), factor) for row in some.tolist()]
+    times = whole * factor
+    places = {10**size: size for size in range(10)}.get(factor)
+    for some, point, stop in plain:
+        if stop == point or stop == point + 1:
             continue
-        times[some] = number_at(digits[some], 0, point) * factor
-        if len(shape) > point + 1:
-            times[some] += scaled(digits[some], point + 1, len(shape), places)
+        if places is None:  # hours and days
+            strange.append(some)
+        else:
+            times[some] += scaled(digits[some], point + 1, stop, places)
+    for some in strange:
+        times[some] = [_exact(text, factor) for text in texts[some].tolist()]
     return scale.checked(times, about * factor, rows)
 
 
-def _exact(text: str, factor: int) -> int:
-    number = Decimal(text)
+def _exact(text: bytes, factor: int) -> int:
+    number = Decimal(text.decode())
     return int((number * factor).to_integral_value(ROUND_HALF_UP)) if number.adjusted() > -30 else 0
 
 
