@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files
+from psanacli.commands import common, console, files, index_formats
 
 if TYPE_CHECKING:
     from psanacli.parallel import Team
@@ -22,9 +22,25 @@ if TYPE_CHECKING:
         ("psana index build exp=xpptut15:run=50-60 -j 0", "of several runs, with all cores"),
         ("mpirun -n 16 psana index build exp=xpptut15:run=54", "with the ranks of an MPI job"),
         ("psana index build /data/xtc --overwrite", "from nothing, even if there is a good one"),
+        ("psana index build exp=xpptut15:run=54 --format idx", "the facility's index files, for its own software"),
+        ("psana index build exp=xpptut15:run=54 --format smd -j 0", "the facility's small data"),
     ]
 )
 @common.datasource
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["run", "idx", "smd"]),
+    default="run",
+    show_default=True,
+    help="The index of the run; or for each of its files the facility's index (xtc.idx) or small data (smd.xtc).",
+)
+@click.option(
+    "--threshold",
+    type=click.IntRange(0, 0xFFFFFFFF),
+    metavar="BYTES",
+    help="In small data, objects of this size or more stay in the big file.  [default: 1024]",
+)
 @click.option("-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Write the files into DIR.")
 @common.overwrite
 @common.jobs
@@ -32,22 +48,38 @@ if TYPE_CHECKING:
 @common.json_output
 @common.talk
 def command(
-    datasource: tuple[str, ...], output: str | None, overwrite: bool, jobs: int, root: tuple[str, ...], as_json: bool
+    datasource: tuple[str, ...],
+    kind: str,
+    threshold: int | None,
+    output: str | None,
+    overwrite: bool,
+    jobs: int,
+    root: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Build the index of runs, or bring it up to date.
 
     What an index that is there knows of files that have not changed is kept; of those that have grown only the new part
     is read. --overwrite builds it anew. It is written whole or not at all, beside the data in index/, or else in the
     user's cache.
+
+    With --format idx and smd the files are those that the facility's own programs make: one for each file of the run,
+    in index/ or smalldata/ beside it. One that exists is replaced with --overwrite only.
     """
     from psanacli.parallel import Team
     from psanacli.run import parse_datasource, resolve
 
     team = Team.from_options(jobs)
     runs = team.once(lambda: resolve(parse_datasource(datasource, roots=root)))
+    directory = Path(output) if output else None
+    if kind != "run":
+        index_formats.write_files(runs, kind, directory, threshold, overwrite, team, as_json)
+        return
+    if threshold is not None:
+        raise click.UsageError("--threshold is for --format smd only")
     problems: list[FileProblem] = []
     for run in runs:
-        problems += _build(run, Path(output) if output else None, overwrite, team, as_json)
+        problems += _build(run, directory, overwrite, team, as_json)
     if team.is_root:
         files.fail_if_corrupt(problems, "everything before it, and other files, are in the index")
 
