@@ -26,11 +26,10 @@ from psanacli.run.files import (
     names_in,
 )
 
-KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx")
-MODES = ("xtc", "smd", "idx")
+KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx", "rax")
+MODES = ("xtc", "smd", "idx", "rax")
 
 _NOT_OFFERED = {
-    "rax": "without it any event can be reached: run.events[i], run.events.at(...)",
     "live": "without it the data that are on disk now are read",
     "h5": "a translated file is read with h5py",
     "shmem": "data are read from files: exp=NAME:run=N, a file or a directory",
@@ -56,7 +55,7 @@ class Dataset:
     directory : Path or None
         In place of the default one.
     mode : str
-        ``xtc``, ``smd``, ``idx``; empty for big files, or small data if there are only these.
+        ``xtc``, ``smd``, ``idx``, ``rax``; empty for big files, or small data if there are only these.
     """
 
     text: str
@@ -282,7 +281,9 @@ def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
     if dataset.experiment:
         experiment, directory = find_experiment(dataset.experiment, roots, tables, chosen=directory, note=note)
     assert directory is not None, "a dataset names an experiment or a directory"
-    mode, listing = _list(directory, dataset.mode, note)
+    if dataset.mode == "rax":
+        note("rax: read as xtc; in every mode any event can be reached, by run.events.at_offset(file, offset) too")
+    mode, listing = _list(directory, "xtc" if dataset.mode == "rax" else dataset.mode, note)
     runs: dict[tuple[str, int], list[XtcFile]] = {}
     for file in _of_experiment(listing, experiment, tables, note):
         runs.setdefault((file.prefix, file.run), []).append(file)

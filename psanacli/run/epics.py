@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _READING = (
     Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED,
-    Action.EPICS_ONLY, Action.SKIPPED,
+    Action.EPICS_ONLY, Action.SKIPPED, Action.UNMATCHED,
 )  # fmt: skip
 """What is read; ends of runs and steps are not."""
 _CHUNK = 1 << 24  # bytes of payloads that are read at once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,7 @@ from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import Steps
-from psanacli.run.tables import DEFAULT_RULES, Counters, Rules, times_of
+from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules, times_of
 from psanacli.xtc import Layout, Source
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Run:
         self, files: RunFiles, rules: Rules = DEFAULT_RULES, *, index: bool = True, table: RunTable | None = None
     ) -> None:
         self.files = files
-        self.rules = rules
+        self.rules = rules = rules if files.mode != "idx" else replace(rules, joining=Joining.TIMES)
         self.index = IndexUse()
         if table is None:
             table, self.index = open_table(files.files, files.run, rules, index=index)

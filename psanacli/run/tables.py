@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import UsageError
-from psanacli.run import _build
+from psanacli.run import _build, by_time
 from psanacli.run._build import EVENT, GROUP
+from psanacli.run.actions import Action, EventFlag
 from psanacli.run.files import FIRST_CONTROL_STREAM
 from psanacli.xtc import DATAGRAM
 
@@ -25,21 +26,13 @@ MAX_CLOCK_DIFFERENCE = 85
 """Seconds by which the clocks of two streams may differ in one event; fiducials repeat after 364 s."""
 
 
-class Action(enum.IntEnum):
-    """What a group does.  The first eight are *delivered*: they are seen by whoever goes through a run."""
+class Joining(enum.StrEnum):
+    """The two ways to form events."""
 
-    NOTHING = 0
-    BEGIN_JOB = 1
-    CONFIGURE = 2
-    BEGIN_RUN = 3
-    BEGIN_STEP = 4
-    EVENT = 5
-    END_STEP = 6
-    END_RUN = 7
-    TRIMMED = 8
-    EPICS_ONLY = 9
-    SKIPPED = 10
-    LIMIT = 11
+    STREAMS = "streams"
+    """The streams are merged, and neighbours joined: what sequential reading delivers (format, 10.3-10.5)."""
+    TIMES = "times"
+    """What has equal time and fiducial is one event: what the index mode (``idx``) delivers (10.9)."""
 
 
 TRANSITION = np.dtype([("kind", "u1"), ("given", "?"), ("group", "<i8"), ("event", "<i8"), ("run", "<u4")])
@@ -49,21 +42,6 @@ complete), the group that caused it (-1: the end of the data), the number of eve
 STEP = np.dtype([("first", "<i8"), ("stop", "<i8"), ("group", "<i8"), ("part", "<i4"), ("run", "<u4")])
 """A row of the step table: events ``first:stop``, the group of its BeginCalibCycle (-1 when there is none), the number
 of the BeginRun it belongs to, the run number."""
-
-
-class EventFlag(enum.IntFlag):
-    """What an event is made of; the field ``flags`` of `EVENT`."""
-
-    DAQ = 1
-    """Has a datagram of a DAQ stream."""
-    CONTROL = 2
-    """Has a datagram of a control stream."""
-    TRIMMED = 4
-    """A DAQ datagram was trimmed: detector data were removed because the level-3 trigger said fail."""
-    DAMAGED = 8
-    """A datagram has a damage word."""
-    SPLIT = 16
-    """A DAQ datagram is marked as part of a split event."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +66,9 @@ class Rules:
         Show objects with the damage OutOfOrder alone.
     store_user_ebeam : bool
         Show EBeam objects with user damage, which says which of its values are bad.
+    joining : Joining
+        Which datagrams are one event.  By ``TIMES`` nothing is left out, so the options that do so have no effect, and
+        those that count events are errors.  A data source with ``idx`` sets it.
     """
 
     first_control_stream: int = FIRST_CONTROL_STREAM
@@ -99,6 +80,7 @@ class Rules:
     max_events: int | None = None
     store_out_of_order: bool = False
     store_user_ebeam: bool = True
+    joining: Joining = Joining.STREAMS
 
     def __post_init__(self) -> None:
         if not 0 < self.max_clock_difference < 32760:
@@ -109,6 +91,14 @@ class Rules:
             or (self.max_events is not None and self.max_events < 0)
         ):
             raise UsageError("stream numbers and numbers of events cannot be negative")
+        if self.joining not in [*Joining]:
+            raise UsageError(f"joining is {self.joining!r}", f"there are {' and '.join(Joining)}")
+        object.__setattr__(self, "joining", Joining(self.joining))
+        if self.joining is Joining.TIMES and (self.skip_events or self.max_events is not None):
+            raise UsageError(
+                "skip_events and max_events count events as they come; by index (idx) any can be reached",
+                "take some of the events: run.events[10:20]",
+            )
 
     @property
     def control_content(self) -> int:
@@ -138,7 +128,7 @@ class Counters:
     repeated_transitions : int
         Transitions with the clock of the one before of the same kind; left out.
     unmatched_control, unmatched_daq : int
-        Events with datagrams of control streams only, of DAQ streams only.
+        Events with datagrams of control streams only (by index such datagrams, no event); of DAQ streams only.
     trimmed, epics_only, skipped : int
         Events left out: failed by the level-3 trigger, with nothing but EPICS, by the option ``skip_events``.
     damaged_datagrams, damaged_contributions, dropped_contributions : int
@@ -221,6 +211,8 @@ def build_groups(
         A group is a transition of all streams with its clock, or an event: DAQ and control datagrams with the
         same fiducial.
     """
+    if rules.joining is Joining.TIMES:
+        return Built(*by_time.build(datagrams, starts, numbers, rules.first_control_stream, number))
     members, groups, events, counts = _build.build(
         np.ascontiguousarray(datagrams, DATAGRAM),
         np.ascontiguousarray(starts, np.int64),
@@ -342,6 +334,7 @@ __all__ = [
     "Built",
     "Counters",
     "EventFlag",
+    "Joining",
     "Rules",
     "build_groups",
     "nest",

@@ -39,7 +39,7 @@ KINDS: list[tuple[str, type[PsanaError]]] = [
 # The deviations: what we do, and why.
 DEVIATIONS: dict[tuple[str, ...], tuple[Found | type[PsanaError], str]] = {
     ("exp=xpp/xppsim15:run=1",): (SIMPLE, "case of instruments does not matter"),
-    ("exp=xppsim15:run=1:rax",): (UsageError, "random access needs no key"),
+    ("exp=xppsim15:run=1:rax",): (SIMPLE, "any event can be reached in every mode: read as xtc"),
     ("exp=xppsim15:run=1:noidx:foo=bar",): (UsageError, "unknown keys are errors"),
     ("exp=xppsim15:run=1:h5",): (UsageError, "HDF5 files are read with h5py"),
     ("exp = xppsim15 : run = 1",): (SIMPLE, "blanks are tolerated"),
