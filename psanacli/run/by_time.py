@@ -277,7 +277,7 @@ def _ordered(headers: _Headers, found: list[_Groups]) -> tuple[Ints, Rows]:
     groups["action"] = np.repeat([each.action for each in found], np.diff(first))[order]
     is_event = groups["action"] == Action.EVENT
     groups["event"] = np.where(is_event, np.cumsum(is_event) - 1, -1)
-    return rows[np.argsort(place[owner], kind="stable")], groups
+    return rows[np.argsort(place[owner], kind="stable")].astype(np.int32), groups
 
 
 def _run_of(datagrams: Rows, members: Ints, groups: Rows) -> int:

@@ -86,7 +86,7 @@ def test_merged_events(shared: Path, tally: Counter[str], name: str, experiment:
     entry = runs["xtc"] if runs["idx"] == "the same events as xtc" else runs["idx"]
     with recorded_sets.opened(shared, None, name, experiment, number, "idx") as run:
         mine = [
-            [one.seconds, one.nanoseconds, one.fiducials, run.table.stream_of_row[event.datagrams].tolist()]
+            [one.seconds, one.nanoseconds, one.fiducials, run.table.streams_of(event.datagrams).tolist()]
             for event in run.events
             for one in [event.id]
         ]
@@ -118,7 +118,7 @@ def test_recorded_jumps(shared: Path, tally: Counter[str], name: str, experiment
                 before = jump["epics"]
                 continue
             assert [one.seconds, one.nanoseconds, one.fiducials, one.vector] == jump["id"]
-            assert run.table.stream_of_row[event.datagrams].tolist() == jump["streams"]
+            assert run.table.streams_of(event.datagrams).tolist() == jump["streams"]
             assert len(event.keys()) + FRAMEWORK_KEYS == jump["nkeys"]
             assert scan(event) == jump["control"]
             tally["idx: jumps"] += 7
@@ -293,22 +293,23 @@ def test_events_are_what_has_equal_time_and_fiducial(shared: Path, tally: Counte
     """Also of the runs on which the original ends: the same rule once more, plainly."""
     with random_runs.opened(shared, number, "idx") as run:
         table = run.table
+        stream = table.streams_of(np.arange(len(table.datagrams))).tolist()
         wanted: dict[tuple[int, ...], list[int]] = {}
         accepts = np.flatnonzero((service(table.datagrams) == 12) & (fiducials(table.datagrams) != NO_FIDUCIAL))
         for row in accepts.tolist():
-            if table.stream_of_row[row] < 80:
+            if stream[row] < 80:
                 head = table.datagrams[row : row + 1]
                 key = int(head["seconds"][0]), int(head["nanoseconds"][0]), int(fiducials(head)[0])
                 wanted.setdefault(key, []).append(row)
-        left = [row for row in accepts.tolist() if table.stream_of_row[row] >= 80]
+        left = [row for row in accepts.tolist() if stream[row] >= 80]
         mine = {}
         for event in run.events:
             rows = event.datagrams.tolist()
             mine[event.id.seconds, event.id.nanoseconds, event.id.fiducials] = [
-                row for row in rows if table.stream_of_row[row] < 80
+                row for row in rows if stream[row] < 80
             ]
             for row in rows:
-                if table.stream_of_row[row] >= 80:
+                if stream[row] >= 80:
                     left.remove(row)
                     assert fiducials(table.datagrams[row : row + 1])[0] == event.id.fiducials
                     assert abs(int(table.datagrams["seconds"][row]) - event.id.seconds) <= 5
@@ -328,12 +329,13 @@ def test_state_is_that_of_a_plain_replay(shared: Path, tally: Counter[str], numb
     with random_runs.opened(shared, number, "idx") as run:
         places, heads = run.epics.places, run.epics.heads
         keys = run.table.keys[run.table.contributions["key"][places.contribution]]
+        deliveries = run.table.deliveries_before(places.group)
         latest: dict[tuple[int, int, int], tuple[int, int]] = {}
         row = 0
         for event in run.events:
             while row < len(places) and places.group[row] <= event.group:
                 key = int(keys["log"][row]), int(keys["phy"][row]), int(heads["pvId"][row])
-                delivery = int(run.table.delivery[places.group[row]])
+                delivery = int(deliveries[row])
                 stamp = (int(heads["seconds"][row]), int(heads["nanoseconds"][row]))
                 known = latest.get(key)
                 if heads["dbrType"][row] < 28:
