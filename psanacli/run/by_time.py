@@ -84,7 +84,7 @@ class _Groups:
 
 def build(
     datagrams: Rows, starts: Ints, numbers: NDArray[np.uint32], first_control: int, run_number: int
-) -> tuple[Ints, Rows, Rows, dict[str, int]]:
+) -> tuple[NDArray[np.int32], Rows, Rows, dict[str, int]]:
     """Build the groups and events of a run from its datagram table.
 
     Parameters and result are those of `psanacli.run.tables.build_groups`; `first_control` is the first control stream.
@@ -257,7 +257,7 @@ def _ends(headers: _Headers, begins: Ints, position: Ints, count: int) -> tuple[
     return rows, np.append(position[1:], count)[step]
 
 
-def _ordered(headers: _Headers, found: list[_Groups]) -> tuple[Ints, Rows]:
+def _ordered(headers: _Headers, found: list[_Groups]) -> tuple[NDArray[np.int32], Rows]:
     """Put all groups in order, and their members by stream."""
     first = np.concatenate(([0], np.cumsum([len(groups.position) for groups in found])))
     position = np.concatenate([groups.position for groups in found])
@@ -280,13 +280,13 @@ def _ordered(headers: _Headers, found: list[_Groups]) -> tuple[Ints, Rows]:
     return rows[np.argsort(place[owner], kind="stable")].astype(np.int32), groups
 
 
-def _run_of(datagrams: Rows, members: Ints, groups: Rows) -> int:
+def _run_of(datagrams: Rows, members: NDArray[np.int32], groups: Rows) -> int:
     """Return the run number in the BeginRun of the first stream, 0 when there is none."""
     begins = groups["first"][groups["action"] == Action.BEGIN_RUN]
     return int(datagrams["env"][members[begins[0]]]) if len(begins) else 0
 
 
-def _event_table(headers: _Headers, members: Ints, groups: Rows, run: int) -> Rows:
+def _event_table(headers: _Headers, members: NDArray[np.int32], groups: Rows, run: int) -> Rows:
     chosen = np.flatnonzero(groups["action"] == Action.EVENT)
     heads = headers.table[members[groups["first"][chosen]]]
     events = np.zeros(len(chosen), EVENT)
@@ -305,7 +305,7 @@ def _event_table(headers: _Headers, members: Ints, groups: Rows, run: int) -> Ro
     return events
 
 
-def _counts(headers: _Headers, members: Ints, groups: Rows, events: Rows, lonely: int) -> dict[str, int]:
+def _counts(headers: _Headers, members: NDArray[np.int32], groups: Rows, events: Rows, lonely: int) -> dict[str, int]:
     """Return what was irregular, as in sequence as far as it applies."""
     accepts = headers.kind == Transition.L1Accept
     daq = headers.of(Transition.L1Accept, control=False)
