@@ -156,6 +156,9 @@ def test_the_events_of_every_recorded_data_source(
             continue
         if len(wanted) != len(case["runs"]):
             continue  # a deviation: more runs, or a file that is named twice
+        if any(text.endswith(":rax") for text in case["strings"]):
+            assert [run["events"] for run in case["runs"]] == [0]  # a deviation: nothing comes there without a jump
+            continue
         # In index mode the original takes no limits, and multiplies steps when a data source is named twice.
         index = any(":idx" in text for text in case["strings"])
         rules = {} if index else {RULES[name]: int(value) for name, value in options.items() if name in RULES}
