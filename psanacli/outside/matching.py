@@ -169,7 +169,7 @@ def match(rows: Ints, events: Ints, how: str, tolerance: int | None) -> Match:
     limit = np.int64(min(2 * MOST - 1 if tolerance is None else tolerance, 2 * MOST - 1))
     last = len(rows) - 1
     # The last row that is not later than the event, -1 if all are.
-    below = np.searchsorted(rows, events, side="right") - 1
+    below = _last_not_later(rows, events)
     row = np.maximum(below, 0)
     weight = None
     if how == "previous":
@@ -191,6 +191,16 @@ def match(rows: Ints, events: Ints, how: str, tolerance: int | None) -> Match:
     before = int(np.count_nonzero(missed & (events < rows[0])))
     after = int(np.count_nonzero(missed & (events > rows[-1])))
     return Match(row, found, weight, int(np.count_nonzero(missed)) - before - after, before, after)
+
+
+def _last_not_later(rows: Ints, events: Ints) -> Ints:
+    """Return for each event the last row that is not later; a search in the order of time is the faster."""
+    if (events[1:] >= events[:-1]).all():
+        return np.searchsorted(rows, events, side="right") - 1
+    order = np.argsort(events)
+    found = np.empty(len(events), np.int64)
+    found[order] = np.searchsorted(rows, events[order], side="right") - 1
+    return found
 
 
 def taken(found: Match, values: Array, valid: NDArray[np.bool_] | None) -> tuple[np.ma.MaskedArray[Any, Any], Counts]:
