@@ -430,6 +430,16 @@ cdef void act(
             run = 0
 
 
+cdef inline void take_stamp(Event *event, const Datagram *datagram) noexcept nogil:
+    """Give an event the clock and the stamp of a datagram."""
+    event.seconds = datagram.seconds
+    event.nanoseconds = datagram.nanoseconds
+    event.ticks = datagram.stamp_low & 0xFFFFFF
+    event.control = <uint8_t>(datagram.stamp_low >> 24)
+    event.fiducials = datagram.stamp_high & 0x1FFFF
+    event.vector = <uint16_t>(datagram.stamp_high >> 17)
+
+
 cdef int64_t list_events(
     const Datagram *table,
     const int32_t *members,
@@ -454,12 +464,7 @@ cdef int64_t list_events(
         event.group = <int32_t>g
         event.step = 0
         event.run = groups[g].run if groups[g].run > 0 else run_number
-        event.seconds = datagram.seconds
-        event.nanoseconds = datagram.nanoseconds
-        event.ticks = datagram.stamp_low & 0xFFFFFF
-        event.control = <uint8_t>(datagram.stamp_low >> 24)
-        event.fiducials = datagram.stamp_high & 0x1FFFF
-        event.vector = <uint16_t>(datagram.stamp_high >> 17)
+        take_stamp(event, datagram)
         flags = 0
         for m in range(groups[g].first, <int64_t>groups[g].first + groups[g].count):
             datagram = table + members[m]
@@ -581,3 +586,103 @@ def build(
         "repeated_transitions": counts.repeated_transitions,
     }
     return members_array[:member_count], groups_array[:group_count], events_array[:event_count], tally
+
+
+def expand(
+    datagrams not None,
+    const int32_t[::1] members not None,
+    const int32_t[::1] first not None,
+    const uint8_t[::1] actions not None,
+    const int64_t[::1] run_groups not None,
+    const uint32_t[::1] run_numbers not None,
+    const uint8_t[::1] flags not None,
+    const int64_t[::1] step_first not None,
+    const int64_t[::1] step_stop not None,
+    uint32_t number,
+    groups_array not None,
+    events_array not None,
+):
+    """Fill the tables of groups and events from what is kept of them, and from the rows of their first datagrams.
+
+    Parameters
+    ----------
+    datagrams, members, first, actions
+        The datagram table; its rows group by group; the first member of each group and its action.
+    run_groups, run_numbers
+        From which group on there is which run number.
+    flags
+        Of each event.
+    step_first, step_stop
+        Events of each step.
+    number
+        Run number of events without one of their own.
+    groups_array, events_array
+        Are filled.
+
+    Raises
+    ------
+    ValueError
+        What is kept does not fit together.
+    """
+    cdef int64_t total = datagrams.shape[0], count = first.shape[0], events_count = flags.shape[0]
+    cdef int64_t member_count = members.shape[0], runs = run_groups.shape[0], steps = step_first.shape[0]
+    if datagrams.dtype.itemsize != sizeof(Datagram) or not datagrams.flags.c_contiguous:
+        raise ValueError("the table is not a contiguous datagram table")
+    if groups_array.dtype.itemsize != sizeof(Group) or events_array.dtype.itemsize != sizeof(Event):
+        raise ValueError("rows of another size")
+    if len(groups_array) != count or len(events_array) != events_count:
+        raise ValueError("tables of another length")
+    if actions.shape[0] != count or run_numbers.shape[0] != runs or step_stop.shape[0] != steps:
+        raise ValueError("the parts of one table have not the same length")
+    if count == 0:
+        if events_count or member_count:
+            raise ValueError("there are no groups")
+        return
+    cdef const uint8_t[::1] table_bytes = datagrams.view(np.uint8).reshape(-1)
+    cdef uint8_t[::1] group_bytes = groups_array.view(np.uint8).reshape(-1)
+    cdef uint8_t[::1] event_bytes = events_array.view(np.uint8).reshape(-1)
+    cdef Group *groups = <Group *>&group_bytes[0]
+    cdef Event *events = <Event *>&event_bytes[0] if events_count else NULL
+    cdef const Datagram *table = <const Datagram *>&table_bytes[0] if total else NULL
+    cdef const Datagram *head
+    cdef Event *event
+    cdef int64_t g, begin, end, row, found = 0, run = -1, step = 0
+    cdef bint fits = True
+    with nogil:
+        for g in range(count):
+            begin = first[g]
+            end = first[g + 1] if g + 1 < count else member_count
+            if begin < 0 or begin >= end or end > member_count:
+                fits = False
+                break
+            row = members[begin]
+            if row < 0 or row >= total:
+                fits = False
+                break
+            head = table + row
+            while run + 1 < runs and run_groups[run + 1] <= g:
+                run += 1
+            groups[g].first = <int32_t>begin
+            groups[g].count = <uint32_t>(end - begin)
+            groups[g].run = run_numbers[run] if run >= 0 else 0
+            groups[g].service = <uint8_t>service_of(head)
+            groups[g].action = actions[g]
+            groups[g].reserved = 0
+            groups[g].event = -1
+            if actions[g] != ACT_EVENT:
+                continue
+            if found >= events_count:
+                fits = False
+                break
+            while step < steps and step_stop[step] <= found:
+                step += 1
+            groups[g].event = <int32_t>found
+            event = events + found
+            event.group = <int32_t>g
+            event.step = <int32_t>step if step < steps and step_first[step] <= found else 0
+            event.run = groups[g].run if groups[g].run > 0 else number
+            take_stamp(event, head)
+            event.flags = flags[found]
+            found += 1
+    if not fits or found != events_count:
+        raise ValueError("groups, members and events do not fit together")

@@ -21,3 +21,17 @@ def build(
     limit: int,
     run_number: int,
 ) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[Any], dict[str, int]]: ...
+def expand(
+    datagrams: NDArray[Any],
+    members: NDArray[np.int32],
+    first: NDArray[np.int32],
+    actions: NDArray[np.uint8],
+    run_groups: NDArray[np.int64],
+    run_numbers: NDArray[np.uint32],
+    flags: NDArray[np.uint8],
+    step_first: NDArray[np.int64],
+    step_stop: NDArray[np.int64],
+    number: int,
+    groups_array: NDArray[Any],
+    events_array: NDArray[Any],
+) -> None: ...

@@ -58,14 +58,20 @@ class EventCodes:
         return cls(rank[number].astype(np.min_scalar_type(len(order))), list_start, list_values)
 
     @classmethod
-    def read(cls, payloads: Payloads, readers: list[Reader], events: int) -> Self:
-        """Read the codes of all events of a run; those of several EVRs of one event come one after the other."""
+    def read(
+        cls, payloads: Payloads, readers: list[Reader], events: int, only: NDArray[np.bool_] | None = None
+    ) -> Self:
+        """Read the codes of the events of a run; those of several EVRs of one event come one after the other.
+
+        With `only`, of those that it marks; the others have none.
+        """
         owners: list[NDArray[np.int64]] = []
         codes: list[NDArray[np.uint32]] = []
         for reader in readers:
             objects = reader.objects
-            for first in range(0, len(objects), _ROWS):
-                rows = np.arange(first, min(first + _ROWS, len(objects)))
+            wanted = np.arange(len(objects)) if only is None else np.flatnonzero(only[objects.event])
+            for first in range(0, len(wanted), _ROWS):
+                rows = wanted[first : first + _ROWS]
                 payload = payloads.read(objects, rows)
                 layout = payloads.layout(objects, -1)
                 fits = layout.fits(payload.buffer, payload.starts, payload.sizes)

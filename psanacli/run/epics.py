@@ -8,8 +8,9 @@ counts, the later one of equal ones; a record that is read for a later delivery 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from psanacli.run.config import STORING
 from psanacli.run.names import Names
 from psanacli.run.objects import History, Ints, Key, Places, Product
 from psanacli.run.payloads import Payloads
+from psanacli.run.reading import PayloadBlock
 from psanacli.run.tables import Action
 from psanacli.xtc import (
     ALARMS,
@@ -47,6 +49,41 @@ _CHUNK = 1 << 24  # bytes of payloads that are read at once
 _FIRST_CTRL = 28
 
 _Identity = tuple[int, int, int]  # source log, source phy, pvId: the process counts
+
+
+EPICS_KIND = np.dtype([("pvId", "<i2"), ("dbrType", "<i2"), ("numElements", "<i2"), ("complete", "<i2")])
+"""What a record is: the number of its variable, its layout, how many values, and whether it makes sense."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordKinds:
+    """What the EPICS records of a run are; few are different, so each kind is kept once.
+
+    Attributes
+    ----------
+    number : ndarray of unsigned integers
+        Kind of each record.
+    table : ndarray of `EPICS_KIND`
+        In the order in which records have them.
+    """
+
+    number: NDArray[np.unsignedinteger[Any]]
+    table: NDArray[Any]
+
+    @classmethod
+    def of(cls, heads: NDArray[Any]) -> Self:
+        """Return the kinds of records with these fields."""
+        kinds = np.zeros(len(heads), EPICS_KIND)
+        for name in EPICS_KIND.names or ():
+            kinds[name] = heads[name]
+        _, first, number = np.unique(kinds.view(np.uint64), return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), np.min_scalar_type(len(order)))
+        rank[order] = np.arange(len(order))
+        return cls(rank[number], kinds[first[order]])
+
+    def __len__(self) -> int:
+        return len(self.number)
 
 
 class Value(NamedTuple):
@@ -111,41 +148,52 @@ class Variable:
     @property
     def times(self) -> NDArray[np.datetime64]:
         """Time stamps of the values, datetime64[ns], shape (n,); NaT for values that came with the name."""
-        heads = self._epics.heads[self._rows]
+        heads = self._heads
         times = heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]
         return np.where(heads["dbrType"] < _FIRST_CTRL, times, np.iinfo(np.int64).min).astype("datetime64[ns]")
 
     @property
     def severities(self) -> NDArray[np.uint16]:
         """Alarm severities, shape (n,)."""
-        return np.asarray(self._epics.heads["severity"][self._rows])
+        return np.asarray(self._heads["severity"])
 
     @property
     def statuses(self) -> NDArray[np.uint16]:
         """Alarm statuses, shape (n,)."""
-        return np.asarray(self._epics.heads["status"][self._rows])
+        return np.asarray(self._heads["status"])
+
+    @cached_property
+    def _heads(self) -> NDArray[Any]:
+        return self._epics.heads_of(self._rows)
+
+    @cached_property
+    def _same_shape(self) -> bool:
+        """Whether all its records have values of one type and number."""
+        kinds = self._epics.kinds.table[np.unique(self._epics.kinds.number[self._rows])]
+        items = {RECORD_KINDS[kind].item for kind in kinds["dbrType"].tolist()}
+        return len(items) == 1 and len(set(kinds["numElements"].tolist())) == 1
 
     @cached_property
     def values(self) -> NDArray[Any]:
         """All values: shape (n,), or (n, elements) for an array; dtype object when records differ in type or length."""
-        heads = self._epics.heads[self._rows]
-        kinds, counts = np.unique(heads["dbrType"]), np.unique(heads["numElements"])
-        items = {RECORD_KINDS[int(kind)].item for kind in kinds}
-        if len(counts) == 1 and len(items) == 1:
-            item, count = items.pop(), int(counts[0])
-            block = self._epics.read(self._rows)
-            places = block.starts + (heads["values"] - self._epics.starts_of_heads(self._rows))
-            index = places.astype(np.int64)[:, None] + np.arange(item.itemsize * count)
-            data: NDArray[Any] = (
-                np.ascontiguousarray(block.buffer[index]).view(item) if count else np.zeros((len(heads), 0), item)
-            )
-            if item.kind == "S":
-                data = np.array([[_text(text) for text in row] for row in data.tolist()], "U40").reshape(data.shape)
-            return data[:, 0] if count == 1 else data
-        found = np.empty(len(heads), object)
+        if self._same_shape:
+            return self._read(self._rows)[1]
+        found = np.empty(len(self._rows), object)
         for i, row in enumerate(self._rows.tolist()):
             found[i] = _value(decode_epics(self._epics.payload(row)))
         return found
+
+    def _read(self, rows: Ints) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Read heads and values of records with one type and number."""
+        heads, block = self._epics.read_heads(rows)
+        item, count = RECORD_KINDS[int(heads["dbrType"][0])].item, int(heads["numElements"][0])
+        if not count:
+            return heads, np.zeros((len(heads), 0), item)
+        index = heads["values"].astype(np.int64)[:, None] + np.arange(item.itemsize * count)
+        data: NDArray[Any] = np.ascontiguousarray(block.buffer[index]).view(item)
+        if item.kind == "S":
+            data = np.array([[_text(text) for text in row] for row in data.tolist()], "U40").reshape(data.shape)
+        return heads, data[:, 0] if count == 1 else data
 
     def at(self, moment: Event | int | None) -> Value | None:
         """Return what was in force at an event, after a group (its number), or at the end (None); None for nothing."""
@@ -154,15 +202,22 @@ class Variable:
         return self._value_of(row) if row >= 0 else None
 
     def _value_of(self, row: int) -> Value:
-        head = self._epics.heads[self._rows[row]]
-        value = self.values[row]
+        one = self._rows[row : row + 1]
+        if "values" in vars(self):  # all were asked for before
+            head, value = self._heads[row], self.values[row]
+        elif self._same_shape:
+            (head,), (value,) = self._read(one)
+        else:
+            head = self._epics.heads_of(one)[0]
+            value = _value(decode_epics(self._epics.payload(int(one[0]))))
         if isinstance(value, np.generic):
             value = value.item()
-        time = self.times[row]
+        known = head["dbrType"] < _FIRST_CTRL
+        time = np.datetime64(int(head["seconds"]) * 1_000_000_000 + int(head["nanoseconds"]), "ns") if known else None
         severity, status = int(head["severity"]), int(head["status"])
         return Value(
             value,
-            None if np.isnat(time) else time,
+            time,
             SEVERITIES[severity] if severity < len(SEVERITIES) else str(severity),
             ALARMS[status] if status < len(ALARMS) else str(status),
         )
@@ -184,9 +239,10 @@ class Epics(Mapping[str, Variable]):
     >>> run.epics["sample_x"].at(run.events[7]).value         # doctest: +SKIP
     """
 
-    def __init__(self, payloads: Payloads, last: int) -> None:
+    def __init__(self, payloads: Payloads, last: int, kinds: RecordKinds | None = None) -> None:
         self._payloads = payloads
         self._last = last
+        self._known = kinds
 
     @cached_property
     def places(self) -> History:
@@ -194,29 +250,37 @@ class Epics(Mapping[str, Variable]):
         return _find_records(self._payloads)
 
     @cached_property
-    def heads(self) -> NDArray[Any]:
-        """Heads of all records, an array of `EPICS_HEAD`; its offsets are those in the block it was read with."""
-        return self._read_heads[0]
+    def kinds(self) -> RecordKinds:
+        """What is known of all records before they are read."""
+        if self._known is not None:
+            if len(self._known) != len(self.places):
+                raise DataError("the index does not have as many EPICS records as the run")
+            return self._known
+        return RecordKinds.of(self.heads)
 
-    def starts_of_heads(self, rows: Ints) -> Ints:
-        """Return where the payloads of rows began in the blocks that `heads` were read with."""
-        return self._read_heads[1][rows]
+    def read_heads(self, rows: Ints) -> tuple[NDArray[Any], PayloadBlock]:
+        """Read some records: their heads, an array of `EPICS_HEAD`, and the block that its offsets are of."""
+        block = self._payloads.read(self.places, rows)
+        return epics_heads(block.buffer, block.starts, block.sizes), block
 
     @cached_property
-    def _read_heads(self) -> tuple[NDArray[Any], Ints]:
-        count = len(self.places)
-        heads = np.zeros(count, EPICS_HEAD)
-        starts = np.zeros(count, np.int64)
-        ends = np.cumsum(self.places.size)
+    def heads(self) -> NDArray[Any]:
+        """Heads of all records, an array of `EPICS_HEAD`; their offsets count from the start of each payload."""
+        return self.heads_of(np.arange(len(self.places)))
+
+    def heads_of(self, rows: Ints) -> NDArray[Any]:
+        """Read the heads of some records; their offsets count from the start of each payload."""
+        heads = np.zeros(len(rows), EPICS_HEAD)
+        ends = np.cumsum(self.places.size[rows])
         first = 0
-        while first < count:
+        while first < len(rows):
             begin = int(ends[first - 1]) if first else 0
             stop = max(int(np.searchsorted(ends, begin + _CHUNK, side="right")), first + 1)
-            block = self._payloads.read(self.places, slice(first, stop))
-            heads[first:stop] = epics_heads(block.buffer, block.starts, block.sizes)
-            starts[first:stop] = block.starts
+            found, block = self.read_heads(rows[first:stop])
+            found["values"] -= np.where(found["complete"], block.starts, 0).astype(np.uint64)
+            heads[first:stop] = found
             first = stop
-        return heads, starts
+        return heads
 
     def read(self, rows: Ints) -> Any:
         """Read the payloads of some records."""
@@ -237,13 +301,11 @@ class Epics(Mapping[str, Variable]):
 
     @cached_property
     def _variables(self) -> dict[str, Variable]:
-        naming = self._naming
-        heads, places = self.heads, self.places
+        naming, places = self._naming, self.places
         delivery = self._payloads.table.deliveries_before(places.group)
-        stamp = heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]
-        # Sorted so that of each variable and delivery the record that counts is the last.
-        order = np.lexsort((np.arange(len(heads)), stamp, delivery, naming.variable))
+        order = np.lexsort((np.arange(len(places)), delivery, naming.variable))
         order = order[naming.variable[order] >= 0]
+        order = self._newest_last(order, naming.variable[order], delivery[order])
         which, when = naming.variable[order], delivery[order]
         last = np.ones(len(order), bool)
         last[:-1] = (which[1:] != which[:-1]) | (when[1:] != when[:-1])
@@ -258,6 +320,20 @@ class Epics(Mapping[str, Variable]):
             before = control[places.group[control] < (places.group[rows[0]] if len(rows) else self._last + 1)]
             found[name] = Variable(name, aliases.get(name, ""), self, np.concatenate((before, rows)), control)
         return dict(sorted(found.items()))
+
+    def _newest_last(self, order: Ints, which: Ints, when: Ints) -> Ints:
+        """Sort so that of several records of a variable for one delivery the one that counts is the last."""
+        same = np.zeros(len(order) + 1, bool)
+        same[1:-1] = (which[1:] == which[:-1]) & (when[1:] == when[:-1])
+        several = np.flatnonzero(same[1:] | same[:-1])
+        if not len(several):
+            return order
+        rows = order[several]
+        heads = self.heads_of(rows)  # only these have to be read
+        stamp = heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]
+        order = order.copy()
+        order[several] = rows[np.lexsort((rows, stamp, when[several], which[several]))]
+        return order
 
     @cached_property
     def _names(self) -> Names[str]:
@@ -396,17 +472,27 @@ class _Store:
 
 def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
     """Give every record its variable: what gives names is met one by one, TIME records all at once."""
-    table, places, heads = payloads.table, epics.places, epics.heads
+    table, places, kinds = payloads.table, epics.places, epics.kinds
     sources = np.stack([table.keys["log"], table.keys["phy"]], axis=1).astype(np.int64)
-    source = sources[table.contributions["key"][places.contribution]] if len(table.keys) else np.zeros((0, 2), np.int64)
-    kinds = heads["dbrType"]
-    control = heads["complete"] & (kinds >= _FIRST_CTRL)
-    time = np.flatnonzero(heads["complete"] & (kinds < _FIRST_CTRL))
-    identities = np.column_stack((source, heads["pvId"].astype(np.int64)))
-    unique, which = np.unique(identities[time], axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    first_times = np.full(len(unique), len(heads), np.int64)
-    np.minimum.at(first_times, which, time)
+    key = table.contributions["key"][places.contribution].astype(np.int64)
+    is_control = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] >= _FIRST_CTRL)
+    is_time = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] < _FIRST_CTRL)
+    control, is_time = is_control[kinds.number], is_time[kinds.number]
+    time = np.flatnonzero(is_time)
+
+    def identity(row: int) -> _Identity:
+        log, phy = sources[key[row]].tolist()
+        return log, phy, int(kinds.table["pvId"][kinds.number[row]])
+
+    # Records of one source and kind have one identity; there are few of these.
+    _, first, which = np.unique(
+        key[time] * max(len(kinds.table), 1) + kinds.number[time], return_index=True, return_inverse=True
+    )
+    unique: dict[_Identity, int] = {}
+    slot = np.array([unique.setdefault(identity(int(row)), len(unique)) for row in time[first]], np.int64)
+    which = slot[which] if len(slot) else np.zeros(0, np.int64)
+    first_times = np.full(len(unique), len(places), np.int64)
+    np.minimum.at(first_times, slot, time[first])
     store = _Store()
     # What gives names, in the order in which it is met: records with names, first records without, and lists of
     # aliases, after the records of their group.
@@ -421,7 +507,7 @@ def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
             ]
     for group, what, _, number in sorted(steps):
         if what == 0:
-            log, phy, pv_id = identities[number].tolist()
+            log, phy, pv_id = identity(number)
             if control[number]:
                 store.add_control((log, phy, pv_id), _name_in(epics.payload(number)), number, group)
             else:
@@ -436,8 +522,8 @@ def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
             for entry in entries:
                 store.add_alias((log, phy, entry.pvId), entry.description, group)
     numbers: dict[str, int] = {name: number for number, name in enumerate(store.control)}
-    slots = [numbers.setdefault(store.name_of[tuple(identity)], len(numbers)) for identity in unique.tolist()]
-    variable = np.full(len(heads), -1, np.int64)
+    slots = [numbers.setdefault(store.name_of[known], len(numbers)) for known in unique]
+    variable = np.full(len(places), -1, np.int64)
     if slots:
         variable[time] = np.array(slots, np.int64)[which]
     return _Naming(list(numbers), variable, store.control, store.aliases, store.changes)
@@ -456,4 +542,4 @@ def _value(record: Record) -> Any:
     return data[0] if len(data) == 1 else data
 
 
-__all__ = ["Epics", "Places", "Value", "Variable"]
+__all__ = ["EPICS_KIND", "Epics", "Places", "RecordKinds", "Value", "Variable"]

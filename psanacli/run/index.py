@@ -15,12 +15,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.run import indexfile
+from psanacli.run import indexfile, large
+from psanacli.run._build import expand
 from psanacli.run.codes import EventCodes
+from psanacli.run.epics import EPICS_KIND, RecordKinds
 from psanacli.run.files import XtcFile
 from psanacli.run.headers import FileProblems, RunHeaders
 from psanacli.run.indexfile import IndexFault, IndexFile, checksum
-from psanacli.run.tables import EVENT, GROUP, STEP, TRANSITION, Action, Assembly
+from psanacli.run.tables import EVENT, GROUP, STEP, TRANSITION, Assembly
 from psanacli.xtc import CONTRIBUTION, DATAGRAM, DATAGRAM_HEADER, KEY, Problem, ProblemKind
 
 Ints = NDArray[np.int64]
@@ -45,6 +47,8 @@ _EXPECTED: dict[str, tuple[np.dtype[Any], ...]] = {
     "code_list": _UNSIGNED,
     "code_start": (np.dtype("<i8"),),
     "code_values": (np.dtype("<u4"),),
+    "epics_kind": _UNSIGNED,
+    "epics_kinds": (EPICS_KIND,),
 }
 """The tables of an index file and the types that each may have."""
 
@@ -121,6 +125,8 @@ class RunIndex:
         Groups and events by the default rules.
     codes : EventCodes
         Of these events.
+    epics : RecordKinds
+        Of the EPICS records, in the order in which they are read by the default rules.
     size, modified : int
         Of the index file: bytes, and when it was written, ns since 1970; 0 for one that was not.
     """
@@ -130,6 +136,7 @@ class RunIndex:
     headers: RunHeaders
     assembly: Assembly
     codes: EventCodes
+    epics: RecordKinds
     size: int = 0
     modified: int = 0
 
@@ -191,6 +198,8 @@ class RunIndex:
             "code_list": codes.number,
             "code_start": codes.list_start,
             "code_values": codes.list_values,
+            "epics_kind": self.epics.number,
+            "epics_kinds": self.epics.table,
         }
 
     @classmethod
@@ -226,43 +235,33 @@ class RunIndex:
             )
             assembly = _assembly(arrays, headers, counts, number)
             codes = EventCodes(arrays["code_list"], arrays["code_start"], arrays["code_values"])
+            epics = RecordKinds(arrays["epics_kind"], arrays["epics_kinds"])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise IndexFault(f"its tables do not fit together: {error}") from error
         if len(codes) != len(assembly.events) or len(headers.rows) != len(files) + 1:
             raise IndexFault("its tables do not fit together")
-        return cls(number, files, headers, assembly, codes, file.size, file.modified)
+        return cls(number, files, headers, assembly, codes, epics, file.size, file.modified)
 
 
 def _assembly(arrays: dict[str, NDArray[Any]], headers: RunHeaders, counts: dict[str, int], number: int) -> Assembly:
     """Make the tables of groups and events, most of which are those of the first datagram of each."""
-    members, first = arrays["members"], arrays["group_first"]
-    action = arrays["group_action"]
-    heads = headers.datagrams[members[first]]
-    groups = np.zeros(len(first), GROUP)
-    groups["first"] = first
-    groups["count"] = np.diff(np.concatenate((first, [len(members)])))
-    groups["service"] = heads["stamp_low"] >> 24 & 0xF
-    groups["action"] = action
-    is_event = action == Action.EVENT
-    groups["event"] = np.where(is_event, np.cumsum(is_event) - 1, -1)
-    changes = np.concatenate((arrays["run_group"], [len(first)]))
-    groups["run"] = np.repeat(arrays["run_number"], np.diff(changes))
-    events = np.zeros(int(np.count_nonzero(is_event)), EVENT)
-    events["group"] = np.flatnonzero(is_event)
-    heads = heads[is_event]
-    run = groups["run"][is_event]
-    events["run"] = np.where(run > 0, run, number)
-    for name in ("seconds", "nanoseconds"):
-        events[name] = heads[name]
-    events["ticks"] = heads["stamp_low"] & 0xFFFFFF
-    events["control"] = heads["stamp_low"] >> 24
-    events["fiducials"] = heads["stamp_high"] & 0x1FFFF
-    events["vector"] = heads["stamp_high"] >> 17
-    events["flags"] = arrays["event_flags"]
-    steps = arrays["steps"]
-    for step in range(len(steps)):
-        events["step"][steps["first"][step] : steps["stop"][step]] = step
-    return Assembly(members, groups, events, counts, arrays["transitions"], steps)
+    first, flags, steps = arrays["group_first"], arrays["event_flags"], arrays["steps"]
+    groups, events = large.empty(len(first), GROUP), large.empty(len(flags), EVENT)
+    expand(
+        headers.datagrams,
+        arrays["members"],
+        first,
+        arrays["group_action"],
+        arrays["run_group"],
+        arrays["run_number"],
+        flags,
+        np.ascontiguousarray(steps["first"]),
+        np.ascontiguousarray(steps["stop"]),
+        number,
+        groups,
+        events,
+    )
+    return Assembly(arrays["members"], groups, events, counts, arrays["transitions"], steps)
 
 
 __all__ = ["Identity", "IndexFault", "RunIndex"]

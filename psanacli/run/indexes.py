@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psanacli.errors import NotFoundError, OutputError, UsageError
-from psanacli.run.codes import EventCodes
 from psanacli.run.datasource import RunFiles
 from psanacli.run.files import INDEX_DIRECTORY, SMALL_DIRECTORY, XtcFile
+from psanacli.run.growth import Before
 from psanacli.run.headers import RunHeaders
 from psanacli.run.index import Identity, IndexFault, RunIndex
 from psanacli.run.runtable import RunTable
@@ -40,14 +40,14 @@ class IndexUse:
         Whether nothing had to be found out that it does not say.
     notes : tuple of str
         Why an index, or what it says of a file, was not used.
-    codes : EventCodes or None
-        The event codes of the events of the run.
+    index : RunIndex or None
+        What it says, when ``whole``.
     """
 
     path: Path | None = None
     whole: bool = False
     notes: tuple[str, ...] = ()
-    codes: EventCodes | None = None
+    index: RunIndex | None = None
 
 
 def index_paths(files: Sequence[XtcFile]) -> tuple[Path, Path]:
@@ -85,7 +85,7 @@ def open_table(files: Sequence[XtcFile], number: int, rules: Rules, *, index: bo
     notes += [why for _, why in matched if why]
     if is_whole(known, matched):
         if number == known.number and rules == DEFAULT_RULES:
-            return RunTable(files, number, rules, known.headers, known.assembly), IndexUse(path, True, (), known.codes)
+            return RunTable(files, number, rules, known.headers, known.assembly), IndexUse(path, True, (), known)
         return RunTable(files, number, rules, known.headers), IndexUse(path)
     tables = known_tables(known, files, matched)
     todo = [row for row, (_, why) in enumerate(matched) if why]
@@ -179,8 +179,9 @@ class IndexBuilder:
         matched = match(self.old, files) if self.old is not None else [(None, "")] * len(files)
         notes += [why for _, why in matched if why]
         whole = self.old is not None and is_whole(self.old, matched)
-        self.use = IndexUse(path, whole, tuple(notes), self.old.codes if whole and self.old is not None else None)
+        self.use = IndexUse(path, whole, tuple(notes), self.old if whole else None)
         self._tables = known_tables(self.old, files, matched)
+        self._matched = [row for row, _ in matched]
         self._todo = [number for number, (row, why) in enumerate(matched) if row is None or why]
         self.pieces: list[Piece] = [(files[number].path, self._tables[number]) for number in self._todo]
 
@@ -194,14 +195,16 @@ class IndexBuilder:
             self._tables[number] = walked
         headers = RunHeaders.of([each for each in self._tables if each is not None])
         table = RunTable(self._files, self.run.run, DEFAULT_RULES, headers)
+        before = None if self.old is None else Before(self.old, self._matched, table)
         with Run(self.run, table=table) as opened:
-            codes = opened.codes
+            codes = before.codes(opened) if before else opened.codes
+            epics = before.epics(opened) if before else opened.epics.kinds
         identities = []
         for number, file in enumerate(self._files):
             stop = int(headers.rows[number + 1])
             last = int(headers.datagrams["offset"][stop - 1]) if stop > headers.rows[number] else -1
             identities.append(Identity.of(file, headers.sizes[number], self._modified[number], last))
-        return RunIndex(self.run.run, tuple(identities), headers, table.assembly, codes)
+        return RunIndex(self.run.run, tuple(identities), headers, table.assembly, codes, epics)
 
 
 def build_index(run: RunFiles, *, overwrite: bool = False) -> RunIndex:

@@ -22,23 +22,22 @@ they are looked at; smaller ones are read.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
 import struct
-import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import OutputError, PsanaError
+from psanacli.whole import whole_file
 
 try:  # the same checksum, several times faster
     from isal import isal_zlib
@@ -54,7 +53,7 @@ MAPPED = 1 << 24
 _ALIGN = 64
 _HEADER = struct.Struct("<8sIIQII32x")
 _PIECE = 1 << 20
-_LATELY = 60.0
+_LEFT = 3600.0
 _MOST_ABOUT = 1 << 28
 
 
@@ -204,7 +203,12 @@ def write(path: Path, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any
     text = _text(about, listed).ljust(length)
     head = _HEADER.pack(MAGIC, VERSION, length, at, checksum(text), 0)
     head = _HEADER.pack(MAGIC, VERSION, length, at, checksum(text), checksum(head[:28]))
-    with replacing(path) as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    with whole_file(path) as file:
         file.write(head + text)
         for entry, array in zip(listed, arrays.values(), strict=True):
             file.write(bytes(entry[3] - file.tell()))
@@ -232,57 +236,13 @@ def _as_dtype(described: dict[str, Any]) -> np.dtype[Any]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": described["size"]})
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file beside `path` that takes its place when the body has ended well.
-
-    It is locked while it is written, so that the next writer can tell those that were left by one that was killed, and
-    takes them away.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written; nothing has changed then.
-    """
-    part: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
-        ) as file:
-            part = file.name
-            with contextlib.suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)
-            os.replace(part, path)
-            part = None
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        if part is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(part)
-
-
 def _sweep(path: Path) -> None:
-    """Remove what killed writers of the same file have left: nobody holds its lock, nor wrote to it lately."""
+    """Remove what writers of the same file have left that were killed: nobody has written to it for an hour."""
     for left in path.parent.iterdir():
-        if left.name.startswith(f".{path.name}.") and left.suffix == ".part":
-            with contextlib.suppress(OSError), open(left, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - os.fstat(file.fileno()).st_mtime > _LATELY:
+        if left.name.startswith(f".{path.name}."):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _LEFT:
                     left.unlink()
 
 
-__all__ = ["MAPPED", "VERSION", "IndexFault", "IndexFile", "checksum", "read", "replacing", "write"]
+__all__ = ["MAPPED", "VERSION", "IndexFault", "IndexFile", "checksum", "read", "write"]

@@ -210,7 +210,8 @@ class Run:
     @cached_property
     def epics(self) -> Epics:
         """The EPICS variables: a mapping by name or alias, each with its whole history."""
-        return Epics(self._payloads, len(self.table.groups) - 1)
+        known = self.index.index.epics if self.index.index is not None else None
+        return Epics(self._payloads, len(self.table.groups) - 1, known)
 
     @cached_property
     def steps(self) -> Steps:
@@ -277,10 +278,12 @@ class Run:
     @cached_property
     def codes(self) -> EventCodes:
         """The event codes of all events."""
-        if self.index.codes is not None:
-            return self.index.codes
+        return self.index.index.codes if self.index.index is not None else self.read_codes()
+
+    def read_codes(self, events: NDArray[np.bool_] | None = None) -> EventCodes:
+        """Read the event codes of all events, or of some (the others have none then)."""
         readers = [self.readers[key] for key in self.readers if key.xtc_type.name.startswith("EvrData.Data")]
-        return EventCodes.read(self._payloads, readers, len(self.table.events))
+        return EventCodes.read(self._payloads, readers, len(self.table.events), events)
 
     @property
     def counters(self) -> Counters:

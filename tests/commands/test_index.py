@@ -158,7 +158,7 @@ def test_a_killed_builder_leaves_the_old_index(xtc, capsys):
     )
     done = subprocess.run([sys.executable, "-c", program, "index", "build", xtc, "--overwrite"], capture_output=True)
     assert done.returncode == -9
-    (part,) = (xtc / "index").glob(".*.part")
+    (part,) = (xtc / "index").glob(".*")
     assert path.read_bytes() == before
     os.utime(part, (1, 1))
     assert run(capsys, "build", xtc, "--overwrite")[0] == 0

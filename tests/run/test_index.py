@@ -47,6 +47,17 @@ def assert_equal(one, other):
     assert one.counters == other.counters
     for name in ("number", "list_start", "list_values", "starts", "values"):
         np.testing.assert_array_equal(getattr(one.codes, name), getattr(other.codes, name), err_msg=name)
+    assert list(one.epics) == list(other.epics)
+    for name in one.epics:
+        a, b = one.epics[name], other.epics[name]
+        for moment in [*one.events, None]:  # first one by one, then all at once
+            assert repr(a.at(moment)) == repr(b.at(None if moment is None else moment.group))
+        np.testing.assert_array_equal(a.times, b.times)
+        np.testing.assert_array_equal(a.group, b.group)
+        assert a.values.tolist() == b.values.tolist()
+        assert [repr(a.at(group)) for group in range(len(one.table.groups))] == [
+            repr(b.at(group)) for group in range(len(one.table.groups))
+        ]
 
 
 def test_a_run_opened_with_its_index_is_the_same(xtc):
@@ -96,6 +107,20 @@ def test_other_rules_and_single_files_take_the_headers_from_the_index(xtc, monke
     np.testing.assert_array_equal(one, walk_file(xtc / "e301-r0001-s01-c00.xtc").datagrams)
 
 
+def test_a_value_at_an_event_is_read_alone(xtc, monkeypatch):
+    build(xtc)
+    seen = []
+    with psanacli.open_run(xtc) as run:
+        variable = run.epics["sample_x"]
+        read = variable._epics._payloads.read
+        monkeypatch.setattr(
+            variable._epics._payloads, "read", lambda places, rows: seen.append(len(rows)) or read(places, rows)
+        )
+        assert variable.at(run.events[6]).value == 2.5
+        assert variable.at(run.events[11]).value == 5.5
+    assert seen == [1, 1]
+
+
 # --- what does not match --------------------------------------------------------------------------------------------
 
 
@@ -133,7 +158,7 @@ def test_a_damaged_index_is_ignored_and_said(xtc):
     path.write_bytes(data)
     with psanacli.open_run(xtc) as run, psanacli.open_run(xtc, index=False) as plain:
         assert run.index.path is None
-        assert run.index.notes == (f"{path} was not used: its table code_values is damaged",)
+        assert run.index.notes == (f"{path} was not used: its table epics_kinds is damaged",)
         assert_equal(run, plain)
 
 
@@ -316,7 +341,7 @@ def test_a_file_that_is_gone(xtc):
 
 def test_what_killed_writers_left_is_taken_away(xtc):
     path = build(xtc)
-    old, new = path.parent / f".{path.name}.old.part", path.parent / f".{path.name}.new.part"
+    old, new = path.parent / f".{path.name}.old", path.parent / f".{path.name}.new"
     for left in (old, new):
         left.write_bytes(b"half")
     os.utime(old, (1, 1))
