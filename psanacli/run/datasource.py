@@ -22,6 +22,7 @@ from psanacli.run.files import (
     Numbers,
     XtcFile,
     as_ranges,
+    companions,
     missing_chunks,
     names_in,
 )
@@ -288,6 +289,7 @@ def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
     for file in _of_experiment(listing, experiment, tables, note):
         runs.setdefault((file.prefix, file.run), []).append(file)
     _check_runs(dataset, listing, {run for _, run in runs})
+    known = companions(_big_directory(listing.directory))
     found = []
     for (prefix, run), members in runs.items():
         if dataset.runs is not None and run not in dataset.runs:
@@ -299,10 +301,26 @@ def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
             whose = experiment or of_files(prefix, place, tables)
             writing = [file.path.name for file in listing.writing if (file.prefix, file.run) == (prefix, run)]
             notes = tuple(f"{name} is still being written and was left out" for name in writing)
+            notes += _absent(dataset, members, known.get((prefix, run), {}))
             found.append(RunFiles(whose, run, tuple(members), mode, place, notes))
     if not found:
         raise NotFoundError(f"{dataset.text}: no run has a stream of {dataset.streams}")
     return found
+
+
+def _absent(dataset: Dataset, members: Sequence[XtcFile], known: Mapping[tuple[int, int], str]) -> tuple[str, ...]:
+    """Return what files of other kinds, which are `known`, show to be missing among the members of a run.
+
+    Gaps between chunks are not told here: they show without other files.
+    """
+    present = {(file.stream, file.chunk) for file in members} | set(missing_chunks(members))
+    streams = {file.stream for file in members}
+    notes = []
+    for (stream, chunk), name in sorted(known.items()):
+        if (stream, chunk) not in present and (dataset.streams is None or stream in dataset.streams):
+            what = f"stream {stream}: chunk {chunk} is missing" if stream in streams else f"stream {stream} is missing"
+            notes.append(f"{what}, but {name} is there")
+    return tuple(notes)
 
 
 def _big_directory(directory: Path) -> Path:

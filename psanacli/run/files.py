@@ -110,6 +110,29 @@ def missing_chunks(files: Iterable[XtcFile]) -> list[tuple[int, int]]:
     return gaps
 
 
+def companions(directory: Path) -> dict[tuple[str, int], dict[tuple[int, int], str]]:
+    """Return which streams and chunks there are, by any kind of file: big, small and index files.
+
+    Parameters
+    ----------
+    directory : Path
+        The directory of the big files.
+
+    Returns
+    -------
+    dict
+        By prefix and run, then by stream and chunk: the name of a file, as seen from `directory`.
+    """
+    found: dict[tuple[str, int], dict[tuple[int, int], str]] = {}
+    for place, ending in (("", ".xtc"), (SMALL_DIRECTORY, ".smd.xtc"), (INDEX_DIRECTORY, ".xtc.idx")):
+        for name in names_in(directory / place):
+            if name.endswith(ending) and _STEM.fullmatch(name.partition(".")[0]):
+                file = XtcFile.of(name)
+                chunks = found.setdefault((file.prefix, file.run), {})
+                chunks.setdefault((file.stream, file.chunk), f"{place}/{name}" if place else name)
+    return found
+
+
 def names_in(directory: Path) -> list[str]:
     """Return what a directory holds, for hints; nothing when it is not there or may not be read."""
     try:

@@ -246,3 +246,19 @@ def test_no_text_is_answered_by_anything_but_our_errors(text: str) -> None:
         find(text, roots=["/nowhere"])
     except PsanaError as error:
         assert error.message
+
+
+def test_streams_and_chunks_that_other_files_show_are_said(root: Path) -> None:
+    xtc = root / "XPP" / "xppsim15" / "xtc"
+    fill(xtc / "index", ["e301-r0001-s00-c00.xtc.idx", "e301-r0001-s00-c01.xtc.idx", "e301-r0001-s05-c00.xtc.idx"])
+    (run,) = find("exp=xppsim15:run=1", roots=[root])
+    assert run.notes == (
+        "stream 0: chunk 1 is missing, but index/e301-r0001-s00-c01.xtc.idx is there",
+        "stream 5 is missing, but index/e301-r0001-s05-c00.xtc.idx is there",
+    )
+    (run,) = find("exp=xppsim15:run=1:stream=1", roots=[root])
+    assert run.notes == ()
+    (run,) = find("exp=xppsim15:run=1:stream=0-1:smd", roots=[root])
+    assert run.notes == ("stream 0: chunk 1 is missing, but index/e301-r0001-s00-c01.xtc.idx is there",)
+    (run,) = find("exp=xppsim15:run=1:smd", roots=[root])
+    assert "stream 80 is missing, but e301-r0001-s80-c00.xtc is there" in run.notes
