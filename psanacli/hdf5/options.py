@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
-from psanacli.errors import NotFoundError, UsageError, did_you_mean, fold
+from psanacli.errors import UsageError, did_you_mean
 from psanacli.hdf5.compression import Compression
 from psanacli.hdf5.layout import TypeLayout
 from psanacli.hdf5.names import source_group
-from psanacli.xtc import Source, SourceMatch
+from psanacli.run import Patterns
+from psanacli.xtc import Source
 
 EPICS_MODES = ("calib-repeat", "updates", "always", "no")
 
@@ -73,11 +73,10 @@ class TranslateOptions:
 
 
 class Selection:
-    """Decides which types and sources are translated.
+    """Decides which types and sources are translated, by `Patterns`.
 
-    A pattern is a glob (``*``, ``?``, ``[...]``; case and ``-``/``_`` do not matter). It is compared with the name of
-    the type (``Camera.FrameV1``, ``Camera::FrameV1``, or its short name in filters, ``Frame``), with the source (full
-    name, DAQ alias, or a source string such as ``DetInfo(:Opal1000)``), and with both as ``TYPE__SOURCE``.
+    A pattern is compared with the name of the type (``Camera.FrameV1``, ``Camera::FrameV1``, or its short name in
+    filters, ``Frame``), with the source, and with both as ``TYPE__SOURCE``.
 
     Parameters
     ----------
@@ -87,38 +86,13 @@ class Selection:
     """
 
     def __init__(self, options: TranslateOptions, aliases: Mapping[str, Source]) -> None:
-        self._include = options.include
-        self._exclude = options.exclude
-        self._aliases = {(alias.level, alias.phy): name for name, alias in aliases.items()}
-        self._sources = {
-            pattern: match
-            for pattern in (*self._include, *self._exclude)
-            if (match := _source_match(pattern, aliases)) is not None
-        }
-        self._used: set[str] = set()
-        self._seen: set[str] = set()
+        self._patterns = Patterns(options.include, options.exclude, aliases)
 
     def accepts(self, layout: TypeLayout, source: Source) -> bool:
         """Return whether objects of this type and source are translated."""
-        types = [layout.name, layout.name.replace(".", "::"), layout.group, *([layout.alias] if layout.alias else [])]
-        sources = [source.name, source_group(source), source.daq_name]
-        if alias := self._aliases.get((source.level, source.phy)):
-            sources.append(alias)
-        self._seen.update((layout.alias or layout.name, source.name))
-        included = [pattern for pattern in self._include if self._matches(pattern, types, sources, source)]
-        excluded = [pattern for pattern in self._exclude if self._matches(pattern, types, sources, source)]
-        self._used.update(included, excluded)
-        return not excluded and (bool(included) or not self._include)
-
-    def _matches(self, pattern: str, types: list[str], sources: list[str], source: Source) -> bool:
-        wanted = fold(pattern)
-        names: Iterable[str] = [*types, *sources]
-        if "__" in pattern:
-            names = (f"{kind}__{name}" for kind in types for name in sources)
-        if any(fnmatchcase(fold(name), wanted) for name in names):
-            return True
-        match = self._sources.get(pattern)
-        return match is not None and match.matches(source)
+        shown = [layout.alias] if layout.alias else []
+        types = [*shown, layout.name, layout.name.replace(".", "::"), layout.group]
+        return self._patterns.accepts(types, source, source_group(source))
 
     def check(self) -> None:
         """Raise if a pattern matched nothing.
@@ -128,17 +102,4 @@ class Selection:
         NotFoundError
             With the names that are near to the first such pattern.
         """
-        for pattern in (*self._include, *self._exclude):
-            if pattern not in self._used:
-                near = did_you_mean(pattern, sorted(self._seen), "psana info shows what is in the run")
-                raise NotFoundError(f"nothing in the run matches {pattern!r}", f"{near} (--missing-ok to go on)")
-
-
-def _source_match(pattern: str, aliases: Mapping[str, Source]) -> SourceMatch | None:
-    if "__" in pattern or pattern == "*":
-        return None
-    try:
-        match = SourceMatch.parse(pattern, aliases)
-    except UsageError:
-        return None
-    return match
+        self._patterns.check()

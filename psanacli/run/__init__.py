@@ -28,6 +28,7 @@ from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
 from psanacli.run.origins import Origin
+from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
@@ -102,6 +103,7 @@ __all__ = [
     "Names",
     "Objects",
     "Origin",
+    "Patterns",
     "PayloadBlock",
     "PayloadError",
     "Piece",

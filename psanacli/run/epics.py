@@ -127,6 +127,11 @@ class Variable:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def records(self) -> Ints:
+        """Rows of `Epics.places`: the records of its values, then those that brought its name, int64."""
+        return np.concatenate((self._rows, self._control))
+
     @cached_property
     def control(self) -> Record | None:
         """The last CTRL record: name, limits, ``dbr.units``; None when there is none."""

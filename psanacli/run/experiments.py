@@ -99,10 +99,15 @@ class Roots:
     def read_tables(self, near: Path | None, note: Note) -> list[Table]:
         """Return the tables of experiments: of ``SIT_DATA``, at the roots, and at or above the directory `near`."""
         places = [place for base in self.tables for place in (base / "ExpNameDb", base / "data" / "ExpNameDb", base)]
-        places += [place for root in self.directories for place in (root / "ExpNameDb", root, root.parent)]
+        places += [
+            place
+            for root in self.directories
+            for place in (root / "ExpNameDb", root, root / "data" / "ExpNameDb", root.parent)
+        ]
         if near is not None:
             near = near.absolute()
-            places += [place / sub for place in (near, *list(near.parents)[:4]) for sub in ("", "ExpNameDb")]
+            above = near, *list(near.parents)[:4]
+            places += [place / sub for place in above for sub in ("", "ExpNameDb", "data/ExpNameDb")]
         tables = []
         for path in dict.fromkeys(place / TABLE_NAME for place in places):
             if path.is_file():

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError, OutputError, UsageError
 from psanacli.whole import whole_file
@@ -45,6 +46,7 @@ def write_small(
     *,
     threshold: int = SMALL_THRESHOLD,
     table: FileTable | None = None,
+    as_they_are: NDArray[np.integer] | None = None,
     advance: Advance | None = None,
 ) -> WrittenFile:
     """Write the small data of a big file.
@@ -64,6 +66,9 @@ def write_small(
         Objects of this many bytes or more, header included, become proxies; EvrData never do.
     table : FileTable, optional
         Of the whole big file, when it was walked already.
+    as_they_are : integer array, optional
+        Offsets of events that are copied unchanged.  Events with nothing but EPICS records are no events when the big
+        file is read, but are when the small data have, as always, the place of each event in the big file in it.
     advance : callable, optional
         Called now and then with the number of bytes of the big file that were dealt with since the last call.
 
@@ -92,6 +97,8 @@ def write_small(
     ways = np.full(len(rows), _COPY, np.uint8)
     ways[kinds == Transition.Configure] = _COPY_CONFIGURE
     ways[kinds == Transition.L1Accept] = _MAKE_SMALL
+    if as_they_are is not None:
+        ways[np.isin(rows["offset"], as_they_are)] = _COPY
     # An incomplete datagram has nothing in it that may be looked at, and so nothing to write.
     shut = (ways == _MAKE_SMALL) & (rows["flags"] & DatagramFlag.NOT_ENTERED != 0)
     rows, ways = rows[~shut], ways[~shut]
