@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from psanacli.errors import NotFoundError, did_you_mean
-from psanacli.run.checks import contents, control, files, order, payloads, transitions
+from psanacli.run.checks import companions, contents, control, files, order, payloads, transitions
 from psanacli.run.checks.evidence import Check, Evidence, Finding
 from psanacli.run.run import Run
 
@@ -46,6 +46,10 @@ CHECKS: tuple[Check, ...] = (
     Check("config-in-event", "configuration objects in events", contents.config_in_events),
     Check("type", "types and versions that nobody knows", contents.types),
     Check("epics-empty", "EPICS records without a payload", contents.empty_epics),
+    Check("run-index", "an index of the run that does not agree with the data", companions.run_index),
+    Check("facility-index", "index files (.xtc.idx) that do not agree with the data", companions.facility_index),
+    Check("small-data", "small data that do not have the datagrams of the data", companions.small_data),
+    Check("proxy", "proxies of the small data for something else than there is", companions.proxies, reads=True),
     Check("epics", "EPICS records that cannot be, or of a variable without a name", payloads.epics, reads=True),
     Check("configuration", "Configure that differs among the DAQ streams", payloads.configurations, reads=True),
     Check("payload", "objects that do not fit into their payloads", payloads.sizes, reads=True),

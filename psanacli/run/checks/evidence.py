@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from psanacli.run.run import Run
 from psanacli.run.tables import Action, times_of
-from psanacli.xtc import XTC, Transition, fiducials, service, vector
+from psanacli.xtc import XTC, FileTable, Transition, fiducials, service, vector, walk_file
 
 Ints = NDArray[np.int64]
 T = TypeVar("T")
@@ -113,6 +113,7 @@ class Evidence:
         self.notes: list[str] = []
         self.table = run.table
         self.datagrams = run.table.datagrams
+        self._tables: dict[Path, FileTable] = {}
         self._known: dict[Callable[[Evidence], Any], Any] = {}
 
     def once(self, compute: Callable[[Evidence], T]) -> T:
@@ -121,6 +122,16 @@ class Evidence:
             self._known[compute] = compute(self)
         value: T = self._known[compute]
         return value
+
+    def table_of(self, path: Path) -> FileTable:
+        """Return the table of another file, such as one of small data, walked when first asked for."""
+        if path not in self._tables:
+            self._tables[path] = walk_file(path)
+        return self._tables[path]
+
+    def rows_of_file(self, number: int) -> Ints:
+        """Return the rows of one file of the run, in its order."""
+        return np.flatnonzero(self.datagrams["file"] == number)
 
     @cached_property
     def service(self) -> NDArray[np.uint32]:

@@ -12,6 +12,8 @@ from psanacli.xtc import Transition
 
 VECTORS = 1 << 15
 """Vectors have 15 bits."""
+_NEAR = 16
+"""Events before and behind a Configure that tell whether counting began anew."""
 
 
 class Triggers(NamedTuple):
@@ -54,8 +56,8 @@ def triggers(evidence: Evidence) -> Triggers:
     configured = (evidence.service == Transition.Configure) & ~evidence.control
     for moment in np.unique(evidence.clock[configured]).tolist():
         at = int(np.searchsorted(clock[order], moment))
-        # Counting begins anew with a Configure, though not always.
-        if 0 < at < len(number) and number[at:].min() < number[:at].max() and vector[at] < vector[at - 1]:
+        # Counting begins anew with a Configure, though not always; a few events may be out of order.
+        if 0 < at < len(number) and number[at : at + _NEAR].max() < number[max(at - _NEAR, 0) : at].min():
             number[at:] += (1 << 40) - number[at] + vector[at]
     again = np.lexsort((rows[order], number))
     return Triggers(rows[order][again], number[again], True)
