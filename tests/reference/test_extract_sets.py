@@ -59,6 +59,20 @@ def test_multi(shared: Path, tmp_path: Path, tally: Counter[str], seed: int, mod
     check(source, numbers, tmp_path / "out", tally)
 
 
+def test_events_of_index_mode(shared: Path, tmp_path: Path) -> None:
+    source = f"exp=cximul16:run=7:dir={shared}/lcls1/multi/xtc"
+    with open_run(source + ":idx") as run:
+        extraction = extract(run, [3, 30, 40], tmp_path / "out")
+        directory = xtc_directory(tmp_path / "out", extraction)
+        with open_run(f"exp=cximul16:run=7:dir={directory}:idx") as small:
+            found = {event.id: event for event in small.events}
+            for number in (3, 30, 40):
+                event = run.events[number]
+                assert [str(key) for key in found[event.id].keys()] == [str(key) for key in event.keys()]
+        with open_run(directory) as small:
+            assert {event.id for event in small.events} == {run.events[number].id for number in (3, 30, 40)}
+
+
 @pytest.mark.parametrize("number", range(1, 81))
 def test_random(shared: Path, tmp_path: Path, tally: Counter[str], number: int) -> None:
     source = f"exp=cxirnd16:run={number}:dir={shared}/lcls1/random/r{number:04d}/xtc"

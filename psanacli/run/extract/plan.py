@@ -17,7 +17,7 @@ from psanacli.run.files import XtcFile
 from psanacli.run.objects import Ints, is_config, products_of
 from psanacli.run.patterns import Patterns
 from psanacli.run.run import Run
-from psanacli.run.tables import Action, build_groups
+from psanacli.run.tables import Action, Rules, build_groups
 from psanacli.xtc import EPICS, TYPE_ANY, XTC, Source, Transition, XtcType, big_file_of, service, type_name
 
 LEFT_OUT, WHOLE = -1, -2
@@ -132,6 +132,7 @@ def plan_extraction(
     """
     events = _chosen(run, numbers)
     run, events = _big_run(run, events)
+    run, events, also = _sequential(run, events)
     table = run.table
     if service(table.datagrams).size and table.rules.max_events is not None:
         raise UsageError("a run that was opened with an end cannot be extracted", "choose events instead")
@@ -141,6 +142,7 @@ def plan_extraction(
     kept_groups = np.zeros(len(table.groups), bool)
     kept_groups[table.events["group"][events]] = True
     kept_rows, _ = _members(run, events)
+    kept_rows = np.union1d(kept_rows, also)
     fate[kept_rows] = WHOLE
     book = _Recipes(run)
     notes: list[str] = []
@@ -194,6 +196,23 @@ def _big_run(run: Run, events: Ints) -> tuple[Run, Ints]:
     wanted = {tuple(row) for row in run.table.events[names][events].tolist()}
     same = [number for number, row in enumerate(big.table.events[names].tolist()) if tuple(row) in wanted]
     return big, np.array(same, np.int64)
+
+
+def _sequential(run: Run, events: Ints) -> tuple[Run, Ints, Ints]:
+    """Return a run whose events are built as sequential reading does, the chosen ones, and rows that are kept too.
+
+    In index mode the parts of split events are one event, and some datagrams belong to events that otherwise do not.
+    """
+    if run.rules.joining is Rules().joining:
+        return run, events, np.zeros(0, np.int64)
+    from dataclasses import replace
+
+    plain = Run(replace(run.files, mode="xtc"), replace(run.rules, joining=Rules().joining))
+    rows, _ = _members(run, events)
+    groups = np.full(len(plain.table.datagrams), -1, np.int64)
+    groups[plain.table.members] = np.repeat(np.arange(len(plain.table.groups)), plain.table.groups["count"])
+    found = plain.table.groups["event"][groups[rows][groups[rows] >= 0]]
+    return plain, np.unique(found[found >= 0]), rows
 
 
 class _Recipes:
