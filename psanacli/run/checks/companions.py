@@ -104,7 +104,7 @@ def _behind_unknown(evidence: Evidence, rows: Ints, known: Ints, found: Ints) ->
     unknown = evidence.accepts[rows] & (evidence.fiducials[rows] == NO_FIDUCIAL)
     listed[1:] = np.cumsum(evidence.accepts[rows] & ~unknown)
     mine = np.searchsorted(rows, known)
-    return (offsets[at] == found) & unknown[at] & (there < known) & (listed[mine] == listed[at])
+    return np.asarray((offsets[at] == found) & unknown[at] & (there < known) & (listed[mine] == listed[at]))
 
 
 def _event(evidence: Evidence, row: int) -> int | None:
@@ -131,11 +131,12 @@ def _compare_small(evidence: Evidence, small: FileTable, number: int, place: Pat
     # Events without anything in them are left out, those that are not entered by older tools.
     empty = evidence.accepts[rows] & (datagrams["extent"] <= XTC.itemsize)
     shut = evidence.accepts[rows] & (datagrams["flags"] & DatagramFlag.NOT_ENTERED != 0)
-    for left_out in (empty | shut, empty):
-        kept = rows[~left_out]
-        different = _first_difference(evidence.datagrams[kept], small.datagrams)
-        if different is None:
-            return
+    if _first_difference(evidence.datagrams[rows[~(empty | shut)]], small.datagrams) is None:
+        return
+    kept = rows[~empty]
+    different = _first_difference(evidence.datagrams[kept], small.datagrams)
+    if different is None:
+        return
     if different >= len(small.datagrams):
         row = int(kept[different])
         missing = len(kept) - different
