@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         ("psana extract exp=xpptut15:run=54 --events 0:100 -o home --dry-run", "how much that would be"),
         ("psana extract exp=xpptut15:run=54 --include '*Opal*' --include EBeam -o home", "two detectors, all events"),
         ("psana extract exp=xpptut15:run=50-60 --events ::100 -o home --calib -j 4", "every hundredth of several runs"),
-        ("psana info exp=xpptut15:run=54 --root home", "what came of it"),
     ]
 )
 @common.datasource
