@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from psanacli.version import __version__
 
 if TYPE_CHECKING:
-    from psanacli.run import Event, Events, Run, open_run, open_runs
+    from psanacli.run import Event, Events, LiveRun, Run, follow_run, open_run, open_runs
 
-__all__ = ["Event", "Events", "Run", "__version__", "open_run", "open_runs"]
+__all__ = ["Event", "Events", "LiveRun", "Run", "__version__", "follow_run", "open_run", "open_runs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,7 @@ from psanacli.run.indexes import (
 )
 from psanacli.run.indexstate import describe_index
 from psanacli.run.joined import Joined
+from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
@@ -65,10 +66,13 @@ __all__ = [
     "DELIVERED",
     "EVENT",
     "GROUP",
+    "LAG",
     "STEP",
+    "TIMEOUT",
     "TRANSITION",
     "Action",
     "Assembly",
+    "Batch",
     "Bins",
     "Block",
     "Built",
@@ -100,6 +104,7 @@ __all__ = [
     "Joined",
     "Joining",
     "Key",
+    "LiveRun",
     "Names",
     "Objects",
     "Origin",
@@ -133,6 +138,7 @@ __all__ = [
     "event_values",
     "explain",
     "find_index",
+    "follow_run",
     "index_paths",
     "main_array",
     "match",

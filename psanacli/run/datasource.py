@@ -27,11 +27,10 @@ from psanacli.run.files import (
     names_in,
 )
 
-KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx", "rax")
+KEYS = ("exp", "run", "stream", "dir", "xtc", "smd", "idx", "rax", "live")
 MODES = ("xtc", "smd", "idx", "rax")
 
 _NOT_OFFERED = {
-    "live": "without it the data that are on disk now are read",
     "h5": "a translated file is read with h5py",
     "shmem": "data are read from files: exp=NAME:run=N, a file or a directory",
     "one-stream": "use stream=N, or small data (smd)",
@@ -57,6 +56,8 @@ class Dataset:
         In place of the default one.
     mode : str
         ``xtc``, ``smd``, ``idx``, ``rax``; empty for big files, or small data if there are only these.
+    live : bool
+        Whether files that are still being written count.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Dataset:
     streams: Numbers | None = None
     directory: Path | None = None
     mode: str = "xtc"
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,16 @@ class DataSource:
 
     parts: tuple[Dataset | Path, ...]
     roots: Roots
+
+    @property
+    def live(self) -> bool:
+        """Whether the user asked to follow runs that are being written."""
+        return any(isinstance(part, Dataset) and part.live for part in self.parts)
+
+    def followed(self) -> DataSource:
+        """Return the same with files that are still being written."""
+        parts = tuple(replace(part, live=True) if isinstance(part, Dataset) else part for part in self.parts)
+        return replace(self, parts=parts)
 
     def __str__(self) -> str:
         return " ".join(part.text if isinstance(part, Dataset) else str(part) for part in self.parts)
@@ -179,12 +191,14 @@ def _parse_options(text: str, options: Sequence[str], roots: Roots) -> Dataset:
             other = "" if "=" in option or len(options) > 1 else f"no file or directory {text!r}, and "
             hint = did_you_mean(key, KEYS, f"the keys are {', '.join(KEYS)}; or give a file or a directory")
             raise UsageError(f"{other or text + ': '}unknown key {key!r}", hint)
-        if key.lower() in MODES and value:
+        if key.lower() in (*MODES, "live") and value:
             raise UsageError(f"{text}: {key!r} takes no value", f"write only {key.lower()}")
         values[key.lower()] = value
     modes = [key for key in values if key in MODES]
     if len(modes) > 1:
         raise UsageError(f"{text}: {' and '.join(modes)} exclude each other", "choose one")
+    if "live" in values and modes and modes[0] in ("idx", "rax"):
+        raise UsageError(f"{text}: live and {modes[0]} exclude each other", "a run that is being written is read in order")
     if "exp" in values and not values["exp"]:
         raise UsageError(f"{text}: exp= has no value", "give exp=NAME, exp=INSTRUMENT/NAME or exp=NUMBER")
     if "dir" in values and not values["dir"]:
@@ -200,6 +214,7 @@ def _parse_options(text: str, options: Sequence[str], roots: Roots) -> Dataset:
         _numbers(text, "stream", values.get("stream", "")),
         roots.map(values["dir"]) if "dir" in values else None,
         modes[0] if modes else "xtc",
+        "live" in values,
     )
 
 
@@ -285,6 +300,8 @@ def _of_dataset(dataset: Dataset, roots: Roots, note: Note) -> list[RunFiles]:
     if dataset.mode == "rax":
         note("rax: read as xtc; in every mode any event can be reached, by run.events.at_offset(file, offset) too")
     mode, listing = _list(directory, "xtc" if dataset.mode == "rax" else dataset.mode, note)
+    if dataset.live:
+        listing = listing.with_writing()
     runs: dict[tuple[str, int], list[XtcFile]] = {}
     for file in _of_experiment(listing, experiment, tables, note):
         runs.setdefault((file.prefix, file.run), []).append(file)

@@ -59,6 +59,11 @@ class XtcFile:
         return cls(path, match["prefix"], int(match["run"]), int(match["stream"]), int(match["chunk"]), small)
 
     @property
+    def writing(self) -> bool:
+        """Whether its name says that it is still being written."""
+        return self.path.name.endswith(IN_PROGRESS)
+
+    @property
     def control(self) -> bool:
         """Whether the stream was written by a recorder of control data."""
         return self.stream >= FIRST_CONTROL_STREAM
@@ -149,6 +154,11 @@ class Listing:
     files: list[XtcFile] = field(default_factory=list)
     writing: list[XtcFile] = field(default_factory=list)
     others: int = 0
+
+    def with_writing(self) -> Listing:
+        """Return the listing with files that are still being written among the others."""
+        files = sorted([*self.files, *self.writing], key=lambda file: (*file.place, file.prefix))
+        return Listing(self.directory, files, [], self.others)
 
     @classmethod
     def of(cls, directory: Path, *, small: bool) -> Listing:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run._read import read_pieces
+from psanacli.run.files import IN_PROGRESS
 from psanacli.xtc import big_file_of
 
 Ints = NDArray[np.int64]
@@ -110,20 +111,35 @@ class OpenFiles:
     @staticmethod
     def _open(path: Path) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if not path.name.endswith(IN_PROGRESS):
+                    raise
+                # Its writer has finished, and given it its final name.
+                return os.open(path.with_name(path.name.removesuffix(IN_PROGRESS)), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError(f"{path}: no such file") from None
         except OSError as error:
             raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
+
+    def rest(self) -> None:
+        """Close all files until they are needed again."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._reading)
+            self._close_all()
+
+    def _close_all(self) -> None:
+        for descriptor in self._descriptors[self._descriptors >= 0].tolist():
+            os.close(descriptor)
+        self._descriptors[:] = -1
 
     def close(self) -> None:
         """Close all files, after reads that are under way; reading is an error from then on."""
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: not self._reading)
-            for descriptor in self._descriptors[self._descriptors >= 0].tolist():
-                os.close(descriptor)
-            self._descriptors[:] = -1
+            self._close_all()
 
     def __enter__(self) -> OpenFiles:
         return self

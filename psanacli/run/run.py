@@ -499,6 +499,10 @@ class Run:
         """Close its files; what was read stays."""
         self._payloads.close()
 
+    def rest(self) -> None:
+        """Close its files until they are needed again."""
+        self._payloads.files.rest()
+
     def __enter__(self) -> Run:
         return self
 
