@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run.datasource import DataSource, RunFiles, parse_datasource, resolve
@@ -373,7 +375,7 @@ class LiveRun:
         return f"<LiveRun {self.datasource}: {state}, {len(self._files)} files, {self.delivered} events given out>"
 
 
-def _differing(old: np.ndarray, new: np.ndarray) -> int:  # type: ignore[type-arg]
+def _differing(old: NDArray[Any], new: NDArray[Any]) -> int:
     """Return in how many places two lists of events differ."""
     count = min(len(old), len(new))
     differs = np.zeros(count, bool)
