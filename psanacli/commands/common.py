@@ -188,6 +188,22 @@ def outside(function: F) -> F:
     return _with(_how(_tolerance(function)))
 
 
+_follow = click.option(
+    "--follow", is_flag=True, help="Follow a run that is being written to its end (as live in a data source)."
+)
+_timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --follow: give up when nothing new comes for so long.  [default: 120]",
+)
+
+
+def follow(function: F) -> F:
+    """Add ``--follow`` and ``--timeout``; `psanacli.commands.following` does what they say."""
+    return _follow(_timeout(function))
+
+
 def talk(function: F) -> F:
     """Add ``-q`` and ``-v``, which `console` obeys by itself."""
     return _quiet(_verbose(function))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, info_tables, joins
+from psanacli.commands import common, console, files, following, info_tables, joins
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
@@ -50,6 +50,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
 @click.option("--missing", is_flag=True, help="Show which source is absent in which events.")
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Write the picture of --missing as PNG.")
 @common.outside
+@common.follow
 @common.root
 @common.explain
 @common.json_output
@@ -62,6 +63,8 @@ def command(
     requests: tuple[Request, ...],
     how: str | None,
     tolerance: str | None,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
     explain: bool,
     as_json: bool,
@@ -79,7 +82,8 @@ def command(
         lines = explanation(parse_datasource(datasource, roots=root))
         console.print_json({"explain": lines}) if as_json else click.echo("\n".join(lines))
         return
-    runs = open_runs(datasource, roots=root)
+    end = following.wait_for_end(datasource, root, follow, timeout)
+    runs = open_runs(end.datasource)
     files.note_indexes(runs)
     joins.join_all(runs, requests, how, tolerance)
     if png and len(runs) > 1:
@@ -93,6 +97,7 @@ def command(
     if png:
         _write_png(runs[0], Path(png))
     problems = [problem for run in runs for problem in run.problems]
+    end.check()
     files.fail_if_corrupt(problems, "everything before it, and other files, are shown")
 
 

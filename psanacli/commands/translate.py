@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, joins
+from psanacli.commands import common, console, files, following, joins
 from psanacli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @common.overwrite
 @click.option("--resume", is_flag=True, help="Go on where an interrupted translation stopped.")
 @common.jobs
+@common.follow
 @common.root
 @common.json_output
 @common.talk
@@ -100,13 +101,16 @@ def command(
     overwrite: bool,
     resume: bool,
     jobs: int,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Translate runs to the standard HDF5 files of LCLS-I.
 
     A file is written whole or not at all. Patterns are globs; case and - or _ do not matter. -o is a file, a directory,
-    or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME.
+    or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME. With --follow it waits for the end of a
+    run that is being written.
     """
     from psanacli.hdf5 import Compression, TranslateOptions, job_name, output_path, outputs, translate
     from psanacli.parallel import Team
@@ -127,7 +131,8 @@ def command(
         split=split is not None,
     )
     team = Team.from_options(jobs)
-    runs = open_runs(datasource, roots=root)
+    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    runs = open_runs(end.datasource)
     if team.is_root:
         files.note_indexes(runs)
     paths = [output_path(run, output, several=len(runs) > 1) for run in runs]
@@ -154,6 +159,7 @@ def command(
                     _show_summary(run, summary, as_json)
                     damaged |= summary.damaged_data
             problems += run.problems
+    end.check()
     if team.is_root:
         files.fail_if_corrupt(problems, "the plan is made without it" if dry_run else "all else was translated")
     if damaged:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
-from psanacli.run.datasource import DataSource, RunFiles, parse_datasource, resolve
+from psanacli.run.datasource import DataSource, RunFiles, resolve
 from psanacli.run.events import Event, Events
 from psanacli.run.files import XtcFile
 from psanacli.run.headers import RunHeaders
-from psanacli.run.run import Run
+from psanacli.run.run import Run, datasource_of
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules, times_of
 from psanacli.xtc import FileTable, ProblemKind, Transition, big_file_of, service, walk_file
@@ -385,7 +385,7 @@ def _differing(old: NDArray[Any], new: NDArray[Any]) -> int:
 
 
 def follow_run(
-    *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *sources: DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
     timeout: float = TIMEOUT,
     rules: Rules = DEFAULT_RULES,
@@ -412,10 +412,7 @@ def follow_run(
     UsageError
         The data source is wrong.
     """
-    words: list[str] = []
-    for source in sources:
-        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
-    return LiveRun(parse_datasource(words, roots=roots), rules, timeout=timeout)
+    return LiveRun(datasource_of(sources, roots), rules, timeout=timeout)
 
 
 __all__ = ["LAG", "TIMEOUT", "Batch", "LiveRun", "follow_run"]

@@ -19,7 +19,7 @@ from psanacli.run.access import Finder
 from psanacli.run.codes import EventCodes
 from psanacli.run.columns import MAX_BYTES, Column
 from psanacli.run.config import Config, aliases_of
-from psanacli.run.datasource import RunFiles, parse_datasource, resolve
+from psanacli.run.datasource import DataSource, RunFiles, parse_datasource, resolve
 from psanacli.run.detectors import Detector, Detectors
 from psanacli.run.epics import Epics
 from psanacli.run.events import Event, Events
@@ -526,8 +526,23 @@ def _kind(type_name: str) -> str:
     return type_name.rstrip("0123456789").removesuffix("V")
 
 
+def datasource_of(
+    sources: Sequence[DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]]],
+    roots: Iterable[str | os.PathLike[str]] = (),
+) -> DataSource:
+    """Return the data source that arguments stand for: strings, paths, lists of these, or one that is understood."""
+    words: list[str] = []
+    for source in sources:
+        if isinstance(source, DataSource):
+            if len(sources) > 1:
+                raise UsageError("a parsed data source stands alone")
+            return source
+        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
+    return parse_datasource(words, roots=roots)
+
+
 def open_runs(
-    *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *sources: DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
     index: bool = True,
     **options: Any,
@@ -536,7 +551,7 @@ def open_runs(
 
     Parameters
     ----------
-    *sources : str, path, or a list of these
+    *sources : str, path, a list of these, or DataSource
         A data source (``"exp=xpptut15:run=54,60-62:smd"``), files or directories.
     roots : iterable of path
         Where experiments are looked for: directories with ``INSTRUMENT/EXPERIMENT/xtc``.
@@ -556,14 +571,11 @@ def open_runs(
         The data source is wrong, or something it names does not exist.
     """
     rules = _rules(options)
-    words: list[str] = []
-    for source in sources:
-        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
-    return [Run(files, rules, index=index) for files in resolve(parse_datasource(words, roots=roots))]
+    return [Run(files, rules, index=index) for files in resolve(datasource_of(sources, roots))]
 
 
 def open_run(
-    *sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *sources: DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
     index: bool = True,
     **options: Any,
@@ -581,10 +593,7 @@ def open_run(
     >>> run = open_run("/data/xtc/e301-r0001-s00-c00.xtc")     # doctest: +SKIP
     """
     rules = _rules(options)
-    words: list[str] = []
-    for source in sources:
-        words += [os.fspath(source)] if isinstance(source, (str, os.PathLike)) else [os.fspath(each) for each in source]
-    found = resolve(parse_datasource(words, roots=roots))
+    found = resolve(datasource_of(sources, roots))
     if len(found) > 1:
         numbers = ", ".join(str(files.run) for files in found[:10])
         raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name one, or use open_runs")
@@ -603,4 +612,4 @@ def _rules(options: dict[str, Any]) -> Rules:
     return Rules(**options)
 
 
-__all__ = ["Block", "Event", "Path", "Run", "Stream", "open_run", "open_runs"]
+__all__ = ["Block", "Event", "Path", "Run", "Stream", "datasource_of", "open_run", "open_runs"]

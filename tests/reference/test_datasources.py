@@ -32,7 +32,6 @@ KINDS: list[tuple[str, type[PsanaError]]] = [
     ("expects at least one argument", UsageError),
     ("More than one input source", UsageError),
     ("Live mode not supported", UsageError),
-    ("ErrDbRunLiveData", UsageError),  # live reading is not offered
     ("hdf5", UsageError),  # nor is h5
 ]
 
@@ -40,6 +39,8 @@ KINDS: list[tuple[str, type[PsanaError]]] = [
 DEVIATIONS: dict[tuple[str, ...], tuple[Found | type[PsanaError], str]] = {
     ("exp=xpp/xppsim15:run=1",): (SIMPLE, "case of instruments does not matter"),
     ("exp=xppsim15:run=1:rax",): (SIMPLE, "any event can be reached in every mode: read as xtc"),
+    ("exp=xppsim15:run=1:live",): (SIMPLE, "live needs no service of the facility"),
+    ("exp=xppsim15:run=1:smd:live",): (SIMPLE, "live needs no service of the facility"),
     ("exp=xppsim15:run=1:noidx:foo=bar",): (UsageError, "unknown keys are errors"),
     ("exp=xppsim15:run=1:h5",): (UsageError, "HDF5 files are read with h5py"),
     ("exp = xppsim15 : run = 1",): (SIMPLE, "blanks are tolerated"),

@@ -187,7 +187,7 @@ def test_gaps_and_unfinished_files_are_noted(root: Path) -> None:
         ("exp=xppsim15:run=99999999999", UsageError, "is no number"),
         ("exp=xppsim15:run=1:smd:xtc", UsageError, "smd and xtc exclude each other"),
         ("exp=xppsim15:run=1:smd=yes", UsageError, "takes no value"),
-        ("exp=xppsim15:run=1:live", UsageError, "'live' is not offered.*on disk now"),
+        ("exp=xppsim15:run=1:live=yes", UsageError, "takes no value"),
         ("exp=xppsim15:run=1:h5", UsageError, "h5py"),
         ("exp=cxilu0917:run=12:smd", NotFoundError, "no small data.*leave smd out"),
         ("exp=xppsim15:run=1:dir=/no/such/place", NotFoundError, "no directory /no/such/place"),

@@ -1,0 +1,77 @@
+"""``--follow``: verbs on a run that is being written, as whole processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+from hdf5.comparison import differences
+from run.replay import Replay
+from run.runs import write_run
+
+
+def psana(*words: object) -> subprocess.CompletedProcess[str]:
+    code = "from psanacli.commands.main import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> list[Path]:
+    return write_run(tmp_path / "whole", events=120)
+
+
+def test_a_growing_run_is_translated_like_a_finished_one(whole, tmp_path):
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    Replay(whole, growing, pause=0.05).start()
+    done = psana("translate", f"dir={growing}:run=1", "--follow", "--timeout", 20, "-o", tmp_path / "live.h5")
+    assert done.returncode == 0, done.stderr
+    assert psana("translate", whole[0].parent, "-o", tmp_path / "whole.h5").returncode == 0
+    with h5py.File(tmp_path / "live.h5") as live, h5py.File(tmp_path / "whole.h5") as finished:
+        assert not list(differences(live, finished))
+
+
+def test_live_in_the_data_source_is_the_same(whole, tmp_path):
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    Replay(whole, growing, pause=0.02).start()
+    done = psana("info", f"dir={growing}:run=1:live", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["events"] == 120
+
+
+def test_a_killed_writer(whole, tmp_path):
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    replay = Replay(whole, growing, stop_after={0: 0.5, 1: 0.5})
+    replay.start()
+    replay.join()
+    words = "translate", f"dir={growing}:run=1", "--follow", "--timeout", 1, "-o", tmp_path / "live.h5"
+    done = psana(*words)
+    assert done.returncode == 4
+    assert "no EndRun in" in done.stderr and "nothing new for 1 s" in done.stderr
+    with h5py.File(tmp_path / "live.h5") as file:  # what there was
+        times = [item for item in _datasets(file) if item.endswith("Opal1000.1/time")]
+        assert 40 < sum(len(file[name]) for name in times) < 90
+
+
+def _datasets(file: h5py.File) -> list[str]:
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def test_a_run_that_never_begins(tmp_path):
+    done = psana("info", f"dir={tmp_path}:run=1", "--follow", "--timeout", 0.5)
+    assert done.returncode == 3
+    assert "waited" in done.stderr
+
+
+def test_a_timeout_for_nothing(whole):
+    done = psana("info", whole[0].parent, "--timeout", 5)
+    assert done.returncode == 2
+    assert "--timeout is for --follow" in done.stderr
