@@ -198,7 +198,8 @@ def _parse_options(text: str, options: Sequence[str], roots: Roots) -> Dataset:
     if len(modes) > 1:
         raise UsageError(f"{text}: {' and '.join(modes)} exclude each other", "choose one")
     if "live" in values and modes and modes[0] in ("idx", "rax"):
-        raise UsageError(f"{text}: live and {modes[0]} exclude each other", "a run that is being written is read in order")
+        hint = "a run that is being written is read in order"
+        raise UsageError(f"{text}: live and {modes[0]} exclude each other", hint)
     if "exp" in values and not values["exp"]:
         raise UsageError(f"{text}: exp= has no value", "give exp=NAME, exp=INSTRUMENT/NAME or exp=NUMBER")
     if "dir" in values and not values["dir"]:
