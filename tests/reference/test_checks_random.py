@@ -103,13 +103,16 @@ class Triggers:
         bases = range(int(spread.max()) - count + 1, int(spread.min()) + 1) if len(rows) else [0]
         base = min(bases, key=lambda base: sum(base + n in there for n in missing)) if len(bases) else 0
         self.of_row = dict(zip(rows.tolist(), (spread - base).tolist(), strict=True))
-        self.of_fiducial = {int(evidence.fiducials[row]): n for row, n in self.of_row.items()}
+        fiducials = {int(evidence.fiducials[row]): n for row, n in self.of_row.items()}
+        self.of_fiducial = {fiducial: n for fiducial, n in fiducials.items() if fiducial < 131040}
 
     def __call__(self, row: int) -> int | None:
         """Number of the trigger of a row, None when it cannot be told."""
         if row in self.of_row:
             return self.of_row[row]
         fiducial = int(self.evidence.fiducials[row])
+        if fiducial >= 131040:
+            return None
         for away in (0, -1, 1, -3, 3):
             if fiducial + away in self.of_fiducial:
                 return self.of_fiducial[fiducial + away]
@@ -160,7 +163,26 @@ def visible(evidence: Evidence, triggers: Triggers, where: Any, stream: int, wha
         first, last = int(evidence.clock[before[0]]), int(evidence.clock[rows[0]])
         between = ~evidence.accepts & (evidence.clock > first) & (evidence.clock < last) & ~evidence.control
         return last - first > 2 * 10**9 and not between.any()
+    if stream >= 80:
+        return _shows_in_control(evidence, triggers, where, stream, what)
     return any(_shows(evidence, triggers, row, where, rows, what) for row in mine)
+
+
+def _shows_in_control(evidence: Evidence, triggers: Triggers, where: int, stream: int, what: str) -> bool:
+    """The same for control streams, whose datagrams are told by the fiducial."""
+    of_stream = np.flatnonzero(evidence.accepts & (evidence.stream_of_row == stream))
+    if what.startswith("control fiducial 0x"):
+        return bool((evidence.fiducials[of_stream] >= 131040).any())
+    mine = [row for row in of_stream.tolist() if triggers.of_fiducial.get(int(evidence.fiducials[row])) == where]
+    if what == "control datagram twice":
+        clocks = evidence.clock[of_stream].tolist()
+        return any(clocks.count(int(evidence.clock[row])) > 1 for row in mine)
+    if what == "control datagram without contributions":
+        sizes = np.diff(evidence.table.start)[evidence.datagrams["pattern"]]
+        return any(sizes[row] == 0 for row in mine)
+    if what.startswith("damage"):
+        return any(_shows(evidence, triggers, row, where, mine, what) for row in mine)
+    return False  # clocks and matches are compared by the checks themselves
 
 
 def _shows(evidence: Evidence, triggers: Triggers, row: int, where: int, rows: list[int], what: str) -> bool:
