@@ -22,7 +22,7 @@ from psanacli.run.indexes import (
     save_index,
     walk_piece,
 )
-from psanacli.run.indexstate import describe_index
+from psanacli.run.indexstate import describe_index, list_runs
 from psanacli.run.joined import Joined
 from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
@@ -140,6 +140,7 @@ __all__ = [
     "find_index",
     "follow_run",
     "index_paths",
+    "list_runs",
     "main_array",
     "match",
     "nest",

@@ -60,4 +60,38 @@ def describe_index(run: RunFiles) -> dict[str, Any]:
     }
 
 
-__all__ = ["describe_index"]
+def list_runs(run: RunFiles, *, count: bool = False) -> dict[str, Any]:
+    """Return the files of a run and the state of its index, as plain values; big files are read only to `count`.
+
+    ``index`` is ``valid``, ``stale`` (some files are not as they were), ``damaged`` or ``none``; ``why`` is the first
+    reason.
+    """
+    from psanacli.run.run import Run
+
+    files = sorted(run.files, key=lambda file: file.place)
+    index, path, notes = find_index(files)
+    events: int | None = None
+    if index is None:
+        state = "damaged" if notes else "none"
+    else:
+        notes = [why for _, why in match(index, files) if why]
+        state = "stale" if notes else "valid"
+        if state == "valid" and len(files) == len(index.files):
+            events = len(index.assembly.events)
+    if events is None and count:
+        with Run(run) as opened:
+            events = len(opened.events)
+    return {
+        "experiment": str(run.experiment),
+        "run": run.run,
+        "streams": sorted({file.stream for file in files}),
+        "files": [file.path.name for file in files],
+        "bytes": sum(file.path.stat().st_size for file in files),
+        "events": events,
+        "index": state,
+        "why": notes[0] if notes else "",
+        "path": None if path is None else str(path),
+    }
+
+
+__all__ = ["describe_index", "list_runs"]

@@ -163,3 +163,41 @@ def test_a_killed_builder_leaves_the_old_index(xtc, capsys):
     os.utime(part, (1, 1))
     assert run(capsys, "build", xtc, "--overwrite")[0] == 0
     assert index_of(xtc).read_bytes() == before  # and nothing else is there
+
+
+# --- list -----------------------------------------------------------------------------------------------------------
+
+
+def test_list_reads_no_big_file_unless_asked(xtc, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("psanacli.run.headers.walk_file", None)
+        code, out, err = run(capsys, "list", xtc, "--json")
+        assert (code, err) == (0, "")
+        (row,) = json.loads(out)["runs"]
+        assert (row["index"], row["events"], row["why"]) == ("none", None, "")
+        assert row["bytes"] == sum(file.stat().st_size for file in xtc.glob("*.xtc"))
+    (row,) = json.loads(run(capsys, "list", xtc, "--json", "--events")[1])["runs"]
+    assert (row["index"], row["events"]) == ("none", 24)
+
+
+def test_list_tells_the_state_of_indexes(xtc, capsys):
+    run(capsys, "build", xtc)
+    out = run(capsys, "list", xtc)[1]
+    assert out.splitlines()[0].split() == ["run", "experiment", "streams", "files", "bytes", "events", "index"]
+    assert out.splitlines()[1].split()[-2:] == ["24", "valid"]
+    os.utime(sorted(xtc.glob("*.xtc"))[0])
+    (row,) = json.loads(run(capsys, "list", xtc, "--json")[1])["runs"]
+    assert (row["index"], row["events"]) == ("stale", None)
+    assert "was changed since" in row["why"]
+    index_of(xtc).write_bytes(b"")
+    (row,) = json.loads(run(capsys, "list", xtc, "--json")[1])["runs"]
+    assert row["index"] == "damaged"
+
+
+def test_list_takes_an_experiment_without_a_run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sample = write_sample(tmp_path, events=6)
+    experiment = sample.datasource.partition(":")[0]
+    code, out, _ = run(capsys, "list", experiment, "--root", sample.root, "--json")
+    assert code == 0
+    assert [row["run"] for row in json.loads(out)["runs"]] == [1]
