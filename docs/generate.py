@@ -17,6 +17,7 @@ from click.shell_completion import get_completion_class
 from psanacli.commands.common import WithExamples
 from psanacli.commands.groups import Verbs
 from psanacli.commands.main import psana
+from psanacli.commands.manual import PAGES, Page
 from psanacli.version import __version__
 
 #: Shell to the name under which it finds the completion of `psana`.
@@ -101,6 +102,25 @@ def man_page(command: click.Command, context: click.Context) -> str:
     return "\n".join(lines).replace("(1),\n", "(1) ,\n") + "\n"
 
 
+def manual_page(page: Page) -> str:
+    """Return the man page of a page of the manual."""
+    name = f"psana-{page.topic}"
+    lines = [
+        '.\\" Made by docs/generate.py.',
+        f'.TH "{name.upper()}" "7" "" "psanacli {__version__}" "psanacli"',
+        ".SH NAME",
+        f"{escape(name)} \\- {escape(page.summary)}",
+    ]
+    for heading, items in page.sections:
+        lines.append(f".SH {heading}")
+        for number, item in enumerate(items):
+            if isinstance(item, tuple):
+                lines += [".TP", f"\\fB{escape(item[0])}\\fP", escape(item[1])]
+            else:
+                lines += [*([".PP"] if number else []), *paragraphs(item)]
+    return "\n".join([*lines, ".SH SEE ALSO", ".BR psana (1)"]) + "\n"
+
+
 def relatives(command: click.Command, context: click.Context) -> Iterator[str]:
     """Return the names of the pages of `psana`, the group of a command and its members, and the members of a group."""
     at: click.Context | None = context
@@ -120,6 +140,8 @@ def man_pages() -> Iterator[tuple[str, str]]:
     top = click.Context(psana, info_name="psana", **psana.context_settings)
     for command, context in [(psana, top), *psana.walk(top)]:
         yield f"{context.command_path.replace(' ', '-')}.1", man_page(command, context)
+    for page in PAGES.values():
+        yield f"psana-{page().topic}.7", manual_page(page())
 
 
 def completions() -> Iterator[tuple[str, str]]:

@@ -36,7 +36,7 @@ class PsanaError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        return self.message + "".join(f"\n  {line}" for line in self.hint.splitlines())
 
 
 class UsageError(PsanaError, ValueError):

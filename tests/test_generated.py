@@ -13,6 +13,7 @@ import pytest
 from psanacli.commands.common import Verb, WithExamples
 from psanacli.commands.groups import Verbs
 from psanacli.commands.main import psana
+from psanacli.commands.manual import PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP = click.Context(psana, info_name="psana", **psana.context_settings)
@@ -30,7 +31,7 @@ def generate():
 
 def test_man_pages_are_up_to_date(generate):
     made = dict(generate.man_pages())
-    kept = {path.name: path.read_text() for path in (ROOT / "man").glob("*.1")}
+    kept = {path.name: path.read_text() for path in (ROOT / "man").glob("*.[17]")}
     assert kept == made, "run: python docs/generate.py"
 
 
@@ -41,6 +42,15 @@ def test_man_reads_the_pages_without_a_warning(page):
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MANWIDTH": "100"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "EXIT STATUS" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="no man here")
+@pytest.mark.parametrize("topic", PAGES)
+def test_man_reads_the_pages_of_the_manual_without_a_warning(topic):
+    words = ["man", "--warnings", "-l", str(ROOT / "man" / f"psana-{topic}.7")]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "MANWIDTH": "100"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SEE ALSO" in done.stdout
 
 
 @pytest.mark.parametrize("path", PATHS)

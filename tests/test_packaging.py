@@ -53,7 +53,7 @@ def test_content_of_the_wheel(release, checkout):
     native = {f"psanacli/{path.parent.name}/{path.stem}" for path in checkout.glob("cext/*/*.pyx")}
     assert native == {name.partition(".")[0] for name in names if name.endswith(".so")}
     shared = {name.partition(".data/data/share/")[2] for name in names}
-    assert {f"man/man1/{path.name}" for path in checkout.glob("man/*.1")} <= shared
+    assert {f"man/man{path.suffix[1:]}/{path.name}" for path in checkout.glob("man/*.[17]")} <= shared
     assert {
         "bash-completion/completions/psana",
         "zsh/site-functions/_psana",
@@ -69,7 +69,7 @@ def test_content_of_the_source_distribution(release, checkout):
         *checkout.glob("cext/**/*.p*"),
         *checkout.glob("tests/**/*.py"),
         *checkout.glob("docs/*"),
-        *checkout.glob("man/*.1"),
+        *checkout.glob("man/*.[17]"),
     ]
     wanted = {path.relative_to(checkout).as_posix() for path in tracked if path.is_file()}
     assert wanted | {"LICENSE", "README.md", "CHANGELOG.md", "setup.py", "pyproject.toml"} <= names

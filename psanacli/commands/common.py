@@ -13,6 +13,7 @@ A verb takes what it needs, and nothing of its own spells these options again::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,10 +21,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from psanacli.commands import console
-from psanacli.errors import did_you_mean
+from psanacli.errors import NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from psanacli.outside import Request
+    from psanacli.parallel import Team
+    from psanacli.run import Chosen, Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,6 +112,9 @@ def event_slice(text: str) -> slice:
     return slice(*numbers)
 
 
+_SLICE = re.compile(r"[\d:\s+-]*:[\d:\s+-]*|\s*[+-]?\d+\s*|\s*", re.ASCII)
+
+
 def _meta(key: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
@@ -121,6 +130,57 @@ def _requests(ctx: click.Context, param: click.Parameter, values: Sequence[str])
     from psanacli.outside import parse_request
 
     return tuple(map(parse_request, values))
+
+
+def events_of(text: str) -> slice | str:
+    """Return the slice of ``a:b:c`` or of a number; of all else the text, which names a list of events.
+
+    Raises
+    ------
+    click.BadParameter
+        It looks like a slice, and is none.
+    """
+    return event_slice(text) if _SLICE.fullmatch(text) else text
+
+
+def choose(runs: Sequence[Run], events: slice | str | None, where: str | None, missing_ok: bool = False) -> Chosen:
+    """Return the events of runs that ``--events`` and ``--where`` choose.
+
+    A list is read here, not when options are parsed: under MPI only rank 0 has standard input.
+    """
+    from psanacli.run import Choice, EventList
+
+    listed = EventList.read(events) if isinstance(events, str) else events
+    chosen = Choice(listed, where, missing_ok).among(runs)
+    if len(chosen.missing):
+        console.warn(f"{len(chosen.missing)} of {len(listed)} events of the list are not in the data")  # type: ignore[arg-type]
+    return chosen
+
+
+def numbers(
+    team: Team, runs: list[Run], events: slice | str | None, where: str | None, missing_ok: bool
+) -> list[NDArray[np.int64] | None]:
+    """Return for each run the numbers of the events of a list, or for which a condition holds; None: no such thing.
+
+    The root alone reads the list, which may come from its standard input, and evaluates the condition.
+
+    Raises
+    ------
+    NotFoundError
+        No event is chosen.
+    """
+    if where is None and not isinstance(events, str):
+        return [None] * len(runs)
+
+    def find() -> list[NDArray[np.int64] | None]:
+        import numpy as np
+
+        found = choose(runs, events, where, missing_ok)
+        if not len(found):
+            raise NotFoundError("no event is chosen, so there is nothing to do", "psana eventid list shows events")
+        return [np.asarray(some.indices, np.int64) for some in found.events]
+
+    return team.once(find)
 
 
 datasource = click.argument(
@@ -139,7 +199,17 @@ explain = click.option(
 output = click.option("-o", "--output", metavar="PATH", type=click.Path(), help="Where the result goes.")
 number = click.option("-n", "--number", type=click.IntRange(min=0), metavar="N", help="Only the first N events.")
 events = click.option(
-    "--events", type=event_slice, metavar="A:B:C", help="Only these events, as a Python slice, or one number."
+    "--events",
+    type=events_of,
+    metavar="A:B:C|N|LIST|-",
+    help="Only these events: a Python slice, one number, or the ids of a list in a file or on standard input (-).",
+)
+missing_ok = click.option("--missing-ok", is_flag=True, help="Events of a list that are not in the data are no error.")
+where = click.option(
+    "--where",
+    metavar="EXPR",
+    help="Only events for which this holds, such as 'code(140) and EBeam.ebeamPhotonEnergy > 9490'; "
+    "see psana help expressions.",
 )
 jobs = click.option(
     "-j",

@@ -6,10 +6,13 @@ import json
 from fnmatch import fnmatchcase
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.commands import common, console
 from psanacli.commands.dump_text import datagram_line, item_lines
 from psanacli.errors import NotFoundError, did_you_mean, fold
+from psanacli.run import EventList
 from psanacli.xtc import (
     DatagramError,
     FileContents,
@@ -67,6 +70,7 @@ class _Wanted:
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False))
 @common.events
+@common.missing_ok
 @click.option(
     "--types", multiple=True, metavar="GLOB", help="Only these types: `Camera.FrameV1`, `Frame_v1`, `EBeam*`."
 )
@@ -81,7 +85,8 @@ class _Wanted:
 @common.talk
 def command(
     files: tuple[str, ...],
-    events: slice | None,
+    events: slice | str | None,
+    missing_ok: bool,
     types: tuple[str, ...],
     sources: tuple[str, ...],
     headers: bool,
@@ -91,12 +96,16 @@ def command(
     """Print every datagram of XTC files and everything in it, decoded.
 
     Big files and small data are read. Of damaged files all whole datagrams before the damage are printed; then a
-    message says what is wrong and where, and the exit code is 4.
+    message says what is wrong and where, and the exit code is 4. Numbers of events count in each file; ids of a list
+    are looked for by time and fiducials, of which control streams have others than the run.
     """
     wanted = _Wanted(types, sources) if types or sources else None
     failure: DatagramError | None = None
+    listed = EventList.read(events) if isinstance(events, str) else None
+    missing = np.ones(len(listed) if listed is not None else 0, bool)
     for path in files:
-        contents = FileContents(path, events=events, wanted=wanted, objects=not headers, expand=expand)
+        chosen = events if isinstance(events, slice) else None if listed is None else _places(listed, path, missing)
+        contents = FileContents(path, events=chosen, wanted=wanted, objects=not headers, expand=expand)
         error = _print_json(contents, headers) if as_json else _print_text(contents, headers)
         for text, count in contents.notes.items():
             console.note(f"{path}: {text}" + (f" ({count} times)" if count > 1 else ""))
@@ -105,8 +114,29 @@ def command(
         failure = error or failure
     if failure is not None:
         raise failure
+    if listed is not None and missing.any():
+        gone = listed[missing]
+        if not missing_ok:
+            raise NotFoundError(
+                f"{len(gone)} of {len(listed)} events of {listed.origin} are in none of the files: {gone.line(0)}",
+                "a list of the run may have events of other streams; --missing-ok goes on without them",
+            )
+        console.warn(f"{len(gone)} of {len(listed)} events of the list are in none of the files")
     if wanted is not None:
         wanted.check()
+
+
+def _places(listed: EventList, path: str, missing: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the numbers that events of a list have in a file; what it has is no longer missing."""
+    from psanacli.xtc import Transition, fiducials, service, walk_file
+
+    rows = walk_file(path).datagrams
+    rows = rows[service(rows) == Transition.L1Accept]
+    table = np.zeros(len(rows), [("seconds", "<i8"), ("nanoseconds", "<i8"), ("fiducials", "<i8")])
+    table["seconds"], table["nanoseconds"], table["fiducials"] = rows["seconds"], rows["nanoseconds"], fiducials(rows)
+    found = listed.places(table)
+    missing &= found < 0
+    return np.unique(found[found >= 0])
 
 
 def _print_json(contents: FileContents, headers: bool) -> DatagramError | None:

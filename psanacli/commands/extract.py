@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=[
         ("psana extract exp=xpptut15:run=54 --events 0:100 -o home", "the first hundred events"),
         ("psana extract exp=xpptut15:run=54 --events 0:100 -o home --dry-run", "how much that would be"),
+        ("psana extract exp=xpptut15:run=54 --events good.txt -o home", "the events of a list"),
         ("psana extract exp=xpptut15:run=54 --include '*Opal*' --include EBeam -o home", "two detectors, all events"),
         ("psana extract exp=xpptut15:run=50-60 --events ::100 -o home --calib -j 4", "every hundredth of several runs"),
     ]
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @common.datasource
 @common.output
 @common.events
+@common.where
 @common.number
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
@@ -52,7 +54,8 @@ if TYPE_CHECKING:
 def command(
     datasource: tuple[str, ...],
     output: str | None,
-    events: slice | None,
+    events: slice | str | None,
+    where: str | None,
     number: int | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -84,10 +87,17 @@ def command(
     if calib_dir and not calib:
         raise click.UsageError("--calib-dir goes with --calib")
     team = Team.from_options(jobs)
-    chosen = events or slice(0 if number is not None else None, number)
+    chosen = events if isinstance(events, slice) else slice(0 if number is not None else None, number)
     runs = open_runs(datasource, roots=root)
     try:
-        plans = [plan_extraction(run, chosen, include=include, exclude=exclude, missing_ok=missing_ok) for run in runs]
+        found = common.numbers(team, runs, events if number is None else chosen, where, missing_ok)
+        plans = [
+            plan_extraction(
+                run, chosen if some is None else some, include=include, exclude=exclude, missing_ok=missing_ok
+            )
+            for run, some in zip(runs, found, strict=True)
+            if some is None or len(some)
+        ]
         _refuse_equal_names(plans)
         if not dry_run and output is not None:
             calibration = Path(calib_dir) if calib_dir else None

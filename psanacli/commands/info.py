@@ -11,15 +11,17 @@ from psanacli.commands import common, console, files, following, info_tables, jo
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
-    from psanacli.run import Run
+    from psanacli.run import Events, Run
 
 ALL_EVENTS = ":"
 SECTIONS = ("detectors", "epics", "steps")
 
 
-def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> slice | None:
+def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> slice | str | None:
     try:
-        return None if value is None else common.event_slice(value)
+        if value is not None and (Path(value).is_dir() or "=" in value or value.endswith(".xtc")):
+            raise click.BadParameter(f"{value!r} is no list of events")
+        return None if value is None else common.events_of(value)
     except click.BadParameter as error:
         raise click.BadParameter(f"{error.message}; write --events behind the data source") from error
 
@@ -30,6 +32,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
         ("psana info /data/xtc", "of all runs in a directory"),
         ("psana info exp=xpptut15:run=54 --epics", "all EPICS variables"),
         ("psana info exp=xpptut15:run=54 --events 0:100", "the first hundred events"),
+        ("psana info exp=xpptut15:run=54 --where 'code(140) and absent(EBeam)'", "the events for which this holds"),
         ("psana info exp=xpptut15:run=54 --missing --png missing.png", "which source is absent where"),
         ("psana info exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=UTC", "how well other values fit"),
         ("psana info exp=xpptut15:run=54 --json | jq '.runs[0].codes'", "for programs"),
@@ -44,9 +47,11 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
     is_flag=False,
     flag_value=ALL_EVENTS,
     callback=_listed,
-    metavar="[A:B:C]",
+    metavar="[A:B:C|N|LIST|-]",
     help="List the events (or these of them): time, fiducials, step, codes, flags.",
 )
+@click.option("--where", metavar="EXPR", help="List the events for which this holds; see psana help expressions.")
+@common.missing_ok
 @click.option("--missing", is_flag=True, help="Show which source is absent in which events.")
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Write the picture of --missing as PNG.")
 @common.outside
@@ -57,7 +62,9 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
 @common.talk
 def command(
     datasource: tuple[str, ...],
-    events: slice | None,
+    events: slice | str | None,
+    where: str | None,
+    missing_ok: bool,
     missing: bool,
     png: str | None,
     requests: tuple[Request, ...],
@@ -89,11 +96,14 @@ def command(
     if png and len(runs) > 1:
         raise click.UsageError(f"--png takes one run, the data source has {len(runs)}")
     chosen = [name for name in SECTIONS if sections[name]]
+    listed: list[Events | None] = [None] * len(runs)
+    if events is not None or where is not None:
+        listed = [*common.choose(runs, events, where, missing_ok).events]
     if as_json:
-        _print_json(runs, events, missing)
-    elif chosen or missing or events is not None or not png:
-        for run in runs:
-            _print(run, chosen, events, missing)
+        _print_json(runs, listed, missing)
+    elif chosen or missing or any(some is not None for some in listed) or not png:
+        for run, some in zip(runs, listed, strict=True):
+            _print(run, chosen, some, missing)
     if png:
         _write_png(runs[0], Path(png))
     problems = [problem for run in runs for problem in run.problems]
@@ -101,7 +111,7 @@ def command(
     files.fail_if_corrupt(problems, "everything before it, and other files, are shown")
 
 
-def _print(run: Run, chosen: list[str], events: slice | None, missing: bool) -> None:
+def _print(run: Run, chosen: list[str], events: Events | None, missing: bool) -> None:
     """Show what was asked for, else the overview."""
     from psanacli.run import presence, summarise
 
@@ -114,18 +124,18 @@ def _print(run: Run, chosen: list[str], events: slice | None, missing: bool) -> 
             info_tables.overview(summary)
     info_tables.joined(run)
     if events is not None:
-        info_tables.events(run, events)
+        info_tables.events(events)
     if missing:
         info_tables.missing(presence(run))
 
 
-def _print_json(runs: list[Run], events: slice | None, missing: bool) -> None:
-    """Print one object, or with ``--events`` a line for each event."""
+def _print_json(runs: list[Run], listed: list[Events | None], missing: bool) -> None:
+    """Print one object, or with ``--events`` or ``--where`` a line for each event."""
     from psanacli.run import event_values, presence, summarise
 
-    if events is not None:
-        for run in runs:
-            for row in event_values(run, events):
+    if any(events is not None for events in listed):
+        for events in listed:
+            for row in event_values(events) if events is not None else ():
                 console.print_json_line(row)
         return
     found: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from psanacli.commands import console
 from psanacli.outside import tolerance_text
 
 if TYPE_CHECKING:
-    from psanacli.run import DetectorSummary, EpicsSummary, Presence, Run, RunSummary, StepSummary, TypeSummary
+    from psanacli.run import DetectorSummary, EpicsSummary, Events, Presence, Run, RunSummary, StepSummary, TypeSummary
 
 FEW = 10
 """Rows of a section in the overview; the options of `psana info` show all."""
@@ -215,7 +215,7 @@ def _irregular(summary: RunSummary) -> None:
         click.echo(click.wrap_text(f"note: {note}", _width(), "", "  "))
 
 
-def events(run: Run, chosen: slice) -> None:
+def events(chosen: Events) -> None:
     """Print events, a row each."""
     from psanacli.run import event_values
 
@@ -228,7 +228,7 @@ def events(run: Run, chosen: slice) -> None:
             " ".join(map(str, row["codes"])),
             " ".join(row["flags"]),
         )
-        for row in event_values(run, chosen)
+        for row in event_values(chosen)
     )
     _gap()
     console.table(("event", "time (UTC)", "fiducials", "step", "codes", "flags"), rows, align="><>><<")

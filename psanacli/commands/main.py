@@ -42,8 +42,10 @@ VERBS = {
     "info": Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
     "dump": Entry("Print every datagram of XTC files and everything in it."),
     "index": Entry("Build, show and check the indexes of runs, with which they open at once.", group=True),
+    "eventid": Entry("List, choose and save events, and find them again.", group=True),
     "extract": Entry("Extract chosen events into a reduced run, as XTC files.", parallel=True),
     "translate": Entry("Translate runs to HDF5 files.", parallel=True),
+    "help": Entry("Show the help of a verb, or a page of the manual."),
 }
 
 

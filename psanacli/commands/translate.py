@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         ("psana translate exp=xpptut15:run=54 --dry-run", "what would come out"),
         ("psana translate exp=xpptut15:run=54 --include 'EBeam' --include '*Ipm*' --aligned", "for analysis"),
         ("psana translate exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=America/Los_Angeles", "with other values"),
+        ("psana translate exp=xpptut15:run=54 --where 'code(140) and present(cspad)'", "the events that matter"),
         ("psana translate exp=xpptut15:run=54 --exclude 'Frame__*Opal*' --events 0:1000", "less"),
     ]
 )
@@ -50,7 +52,11 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @common.output
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
-@click.option("--missing-ok", is_flag=True, help="A pattern that matches nothing in the run is no error.")
+@click.option(
+    "--missing-ok",
+    is_flag=True,
+    help="A pattern that matches nothing, or an event of a list that is absent, is no error.",
+)
 @click.option(
     "--epics",
     type=click.Choice(["calib-repeat", "updates", "always", "no"]),
@@ -67,6 +73,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 )
 @common.outside
 @common.events
+@common.where
 @common.number
 @click.option("--steps", callback=_steps, metavar="LIST", help="Only these steps, such as 0,2-4.")
 @click.option("--split", type=click.Choice(["steps"]), help="One file a step, and one with links to all of them.")
@@ -91,7 +98,8 @@ def command(
     requests: tuple[Request, ...],
     how: str | None,
     tolerance: str | None,
-    events: slice | None,
+    events: slice | str | None,
+    where: str | None,
     number: int | None,
     steps: tuple[int, ...] | None,
     split: str | None,
@@ -109,8 +117,9 @@ def command(
     """Translate runs to the standard HDF5 files of LCLS-I.
 
     A file is written whole or not at all. Patterns are globs; case and - or _ do not matter. -o is a file, a directory,
-    or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME. With --follow it waits for the end of a
-    run that is being written.
+    or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME. Whatever the order of a list of events,
+    the file has them in the order of the run, and each once. With --follow it waits for the end of a run that is being
+    written.
     """
     from psanacli.hdf5 import Compression, TranslateOptions, job_name, output_path, outputs, translate
     from psanacli.parallel import Team
@@ -124,7 +133,7 @@ def command(
         missing_ok=missing_ok,
         epics=epics,
         compression=Compression.parse(compression),
-        events=events or slice(0 if number is not None else None, number),
+        events=events if isinstance(events, slice) else slice(0 if number is not None else None, number),
         steps=steps,
         configure_events=not no_configure_events,
         aligned=aligned,
@@ -140,14 +149,20 @@ def command(
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
         raise UsageError(f"several runs would be written to {paths[0]}", hint)
     team.once(lambda: joins.join_all(runs, requests, how, tolerance))
+    numbers = common.numbers(team, runs, events if number is None else slice(0, number), where, missing_ok)
     words = {"job": job_name(datasource), "command": console.command_line()}
     problems: list[FileProblem] = []
     damaged = False
-    for run, path in zip(runs, paths, strict=True):
+    for run, path, some in zip(runs, paths, numbers, strict=True):
         with run:
+            chosen = options if some is None else replace(options, events=some)
+            if some is not None and not len(some) and len(runs) > 1:
+                if team.is_root:
+                    console.warn(f"run {run.number}: no event is chosen, so {path} is not written")
+                continue
             if team.is_root and not len(run.table.datagrams):
                 files.fail_if_corrupt(run.problems, "there is not one whole datagram; is it an XTC file?")
-            for out, plan in outputs(run, options, path, team, **words):
+            for out, plan in outputs(run, chosen, path, team, **words):
                 if dry_run:
                     _show_plan(out, plan, as_json)
                     continue

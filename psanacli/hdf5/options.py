@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from psanacli.errors import UsageError, did_you_mean
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.errors import NotFoundError, UsageError, did_you_mean
 from psanacli.hdf5.compression import Compression
 from psanacli.hdf5.layout import TypeLayout
 from psanacli.hdf5.names import source_group
@@ -16,7 +20,7 @@ from psanacli.xtc import Source
 EPICS_MODES = ("calib-repeat", "updates", "always", "no")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TranslateOptions:
     """What to translate, and how.
 
@@ -32,8 +36,9 @@ class TranslateOptions:
         each event; ``no``: nothing.
     compression : Compression
         Filters of the datasets.
-    events : slice
-        Which events of the run, in order.
+    events : slice, or ndarray of int64
+        Which events of the run. The order in the file is that of the run, and each is there once, whatever the order of
+        the numbers.
     steps : tuple of int or None
         Which steps, counted from 0 in the run; None for all.
     configure_events : bool
@@ -49,7 +54,7 @@ class TranslateOptions:
     missing_ok: bool = False
     epics: str = "calib-repeat"
     compression: Compression = field(default_factory=Compression)
-    events: slice = field(default_factory=lambda: slice(None))
+    events: slice | NDArray[np.int64] = field(default_factory=lambda: slice(None))
     steps: tuple[int, ...] | None = None
     configure_events: bool = True
     aligned: bool = False
@@ -64,10 +69,37 @@ class TranslateOptions:
         if self.aligned and self.split:
             raise UsageError("an aligned file has no steps, so it cannot be split by steps")
 
+    def numbers(self, count: int) -> NDArray[np.int64]:
+        """Return the numbers of the events of a run of `count` events, ascending.
+
+        Raises
+        ------
+        NotFoundError
+            The slice begins behind the last event, or there is no event of a number.
+        """
+        if isinstance(self.events, slice):
+            if 0 < count <= (self.events.start or 0):
+                raise NotFoundError(f"there is no event {self.events.start}", f"the run has {count} events")
+            return np.arange(count)[self.events]
+        numbers = np.unique(self.events)
+        beyond = numbers[(numbers < 0) | (numbers >= count)]
+        if len(beyond):
+            raise NotFoundError(f"there is no event {beyond[0]}", f"the run has {count} events")
+        return numbers
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the events end at a number, so that the rest of the run is not looked at."""
+        return isinstance(self.events, slice) and self.events.stop is not None
+
     def record(self) -> dict[str, Any]:
         """Return the options as plain values, for the provenance and the fingerprint of a resumed translation."""
-        values = asdict(self)
-        values["events"] = [self.events.start, self.events.stop, self.events.step]
+        values = asdict(replace(self, events=slice(None)))
+        if isinstance(self.events, slice):
+            values["events"] = [self.events.start, self.events.stop, self.events.step]
+        else:
+            numbers = np.ascontiguousarray(self.events, "<i8")
+            values["events"] = {"count": len(numbers), "sha256": hashlib.sha256(numbers).hexdigest()}
         values["compression"] = str(self.compression)
         return values
 

@@ -66,9 +66,7 @@ class Planner:
         self.options = options
         self.selection = Selection(options, run.aliases)
         events = self.table.events
-        self.chosen = np.arange(len(events))[options.events]
-        if 0 < len(events) <= (options.events.start or 0):
-            raise NotFoundError(f"there is no event {options.events.start}", f"the run has {len(events)} events")
+        self.chosen = options.numbers(len(events))
         if options.steps is not None:
             known = len(self.table.steps)
             for number in options.steps:
@@ -123,7 +121,7 @@ class Planner:
         self.configure = int(begin[0]) if len(begin) else -1
         self.plan.group(names.CONFIGURE, self._clock("start", self.configure))
         last = int(self.chosen[-1]) if len(self.chosen) else -1
-        cut = last + 1 < len(self.table.events) and self.options.events.stop is not None
+        cut = last + 1 < len(self.table.events) and self.options.ends_early
         beyond = int(self.table.events["group"][last + 1]) if cut else -1
         run = step = number = -1
         opened: dict[str, tuple[str, tuple[tuple[str, Any], ...]]] = {}

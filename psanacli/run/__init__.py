@@ -1,12 +1,16 @@
 """Runs: data sources, files, tables, events."""
 
+from psanacli.run.choice import Choice, Chosen
 from psanacli.run.codes import EventCodes
 from psanacli.run.config import Config, ConfigTimeline, Configuration
 from psanacli.run.datasource import Dataset, DataSource, RunFiles, explain, parse_datasource, resolve
+from psanacli.run.described import describe_event
 from psanacli.run.detectors import Detector, Detectors, main_array
 from psanacli.run.epics import Epics, Value, Variable
+from psanacli.run.eventlist import IDS, EventList
 from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots
+from psanacli.run.expressions import Expression, ExpressionError, RunColumns, Table
 from psanacli.run.files import XtcFile
 from psanacli.run.gathered import EventsOfRuns
 from psanacli.run.headers import RunHeaders
@@ -24,6 +28,7 @@ from psanacli.run.indexes import (
 )
 from psanacli.run.indexstate import describe_index, list_runs
 from psanacli.run.joined import Joined
+from psanacli.run.listing import DEFAULT_COLUMNS, EventTable, split_columns
 from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
@@ -63,9 +68,11 @@ from psanacli.run.tables import (
 )
 
 __all__ = [
+    "DEFAULT_COLUMNS",
     "DELIVERED",
     "EVENT",
     "GROUP",
+    "IDS",
     "LAG",
     "STEP",
     "TIMEOUT",
@@ -76,6 +83,8 @@ __all__ = [
     "Bins",
     "Block",
     "Built",
+    "Choice",
+    "Chosen",
     "Config",
     "ConfigTimeline",
     "Configuration",
@@ -92,9 +101,13 @@ __all__ = [
     "EventCodes",
     "EventFlag",
     "EventId",
+    "EventList",
+    "EventTable",
     "Events",
     "EventsOfRuns",
     "Experiment",
+    "Expression",
+    "ExpressionError",
     "FileProblem",
     "Form",
     "History",
@@ -118,6 +131,7 @@ __all__ = [
     "Roots",
     "Rules",
     "Run",
+    "RunColumns",
     "RunFiles",
     "RunHeaders",
     "RunIndex",
@@ -128,12 +142,14 @@ __all__ = [
     "Steps",
     "Stream",
     "StreamSummary",
+    "Table",
     "TypeSummary",
     "Value",
     "Variable",
     "XtcFile",
     "build_groups",
     "build_index",
+    "describe_event",
     "describe_index",
     "event_values",
     "explain",
@@ -151,6 +167,7 @@ __all__ = [
     "products_of",
     "resolve",
     "save_index",
+    "split_columns",
     "summarise",
     "walk_piece",
 ]

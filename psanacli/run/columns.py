@@ -22,6 +22,10 @@ _BLOCK = 1 << 25  # bytes of payloads that are read at once
 Array = NDArray[Any]
 
 
+class ShapeError(DataError):
+    """The shape of a value is not the same in all events that were asked for."""
+
+
 class _Direct(NamedTuple):
     """A value at a fixed place in the payload."""
 
@@ -84,7 +88,7 @@ class Column:
 
         Raises
         ------
-        DataError
+        ShapeError
             The shape is not the same in all events.
         UsageError
             The array would have more than `max_bytes` bytes.
@@ -98,7 +102,7 @@ class Column:
                 if result is None:
                     result = _empty(stop - first, values, max_bytes, path)
                 elif result.shape[1:] != values.shape[1:]:
-                    raise DataError(
+                    raise ShapeError(
                         f"{objects.key}: the shape of {path} changes from {result.shape[1:]} to {values.shape[1:]}",
                         "go through the events, or read fewer of them",
                     )

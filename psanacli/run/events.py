@@ -290,6 +290,11 @@ class Events(Sequence[Event]):
         self.indices = indices
         """Numbers of the events in the run."""
 
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -360,6 +365,29 @@ class Events(Sequence[Event]):
         >>> for event in run.events[numbers[numbers >= 0]]: ...    # doctest: +SKIP
         """
         return self._finder.find(ids)
+
+    def select(self, expression: str) -> Events:
+        """Return the events for which a condition holds, in the same order.
+
+        Parameters
+        ----------
+        expression : str
+            In the language of selections, see ``man psana-expressions``: ``"code(140) and not code(162)"``.  What is
+            absent in an event never satisfies a comparison.
+
+        Raises
+        ------
+        UsageError, NotFoundError
+            The expression is wrong, or has a name that does not exist; the hint shows where.
+
+        Examples
+        --------
+        >>> run.events.select("step == 3 and EBeam.ebeamPhotonEnergy > 9.49e3")    # doctest: +SKIP
+        """
+        from psanacli.run.expressions import Expression, RunColumns
+
+        bound = Expression.parse(expression).bind(RunColumns(self._run))
+        return Events(self._run, bound.among(np.asarray(self.indices, np.int64)))
 
     def at(
         self,

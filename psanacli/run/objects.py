@@ -249,6 +249,12 @@ class Contents:
         sums = np.concatenate(([0], np.cumsum(other[self.contributions["key"]])))
         return np.asarray(sums[self.start[1:]] == sums[self.start[:-1]]).astype(np.uint8)
 
+    @property
+    def dropped(self) -> Ints:
+        """Rows of the contribution table that say that a contribution is missing, ascending."""
+        types = self.keys["type"][self.contributions["key"]] if len(self.keys) else np.zeros(0, np.uint32)
+        return np.flatnonzero(is_dropped(types, self.contributions["damage"]))
+
     def of_key(self, number: int) -> Ints:
         """Return the rows of the contribution table with a key, ascending."""
         return np.asarray(self._by_key[self._first[number] : self._first[number + 1]], np.int64)

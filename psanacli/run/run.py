@@ -24,6 +24,7 @@ from psanacli.run.detectors import Detector, Detectors
 from psanacli.run.epics import Epics
 from psanacli.run.events import Event, Events
 from psanacli.run.experiments import Experiment
+from psanacli.run.expressions import Expression, RunColumns
 from psanacli.run.files import XtcFile
 from psanacli.run.indexes import IndexUse, open_table
 from psanacli.run.joined import Joined, JoinedColumn, join, joined_column, table_of
@@ -351,8 +352,33 @@ class Run:
 
     def _column(self, name: str) -> Column | JoinedColumn:
         joined = joined_column(self.joined, name)
-        if joined is not None:
-            return joined
+        return self.field(name) if joined is None else joined
+
+    def evaluate(self, expression: str, *, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
+        """Return the values of an expression in all events as one array.
+
+        Parameters
+        ----------
+        expression : str
+            In the language of selections: ``"EBeam.ebeamPhotonEnergy - 9500"``, ``"sum(opal_1.data16)"``,
+            ``"code(140) and not code(162)"``; see ``man psana-expressions``.
+        max_bytes : int
+            Larger arrays are an error.
+
+        Returns
+        -------
+        masked array, shape (events, ...)
+            Masked where the value is absent.
+
+        Raises
+        ------
+        UsageError, NotFoundError
+            The expression is wrong, or has a name that does not exist; the hint shows where.
+        """
+        return Expression.parse(expression).bind(RunColumns(self)).evaluate(max_bytes=max_bytes)
+
+    def field(self, name: str) -> Column:
+        """Return what reads a field of a detector in any events; names as for `column`."""
         _, path = self.names.find_field(name)
         base = name[: -len(path) - 1] if path else name
         return Column(self._payloads, self._readers_of(base), path)

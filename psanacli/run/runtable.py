@@ -267,6 +267,10 @@ class RunTable:
             compact(stored & fits),
         )
 
+    def events_with(self, contributions: Ints) -> Ints:
+        """Return the numbers of the events that have one of some contributions (ascending rows), ascending."""
+        return np.unique(self.groups["event"][self.occurrences(contributions, [Action.EVENT]).group]).astype(np.int64)
+
     def place(
         self, datagrams: NDArray[np.integer], rows: Ints, product: Product
     ) -> tuple[Ints, Ints, NDArray[np.bool_]]:

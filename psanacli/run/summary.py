@@ -20,6 +20,7 @@ from psanacli.run.tables import EventFlag
 from psanacli.xtc import EPICS, TYPE_ANY, TYPE_XTC, XTC, Damage, Record, Records, Source, find, type_name
 
 if TYPE_CHECKING:
+    from psanacli.run.events import Events
     from psanacli.run.run import Run
 
 
@@ -397,16 +398,14 @@ def presence(run: Run) -> Presence:
     return Presence(tuple(labels), states, tuple(table.steps["first"].tolist()))
 
 
-def event_values(run: Run, chosen: slice) -> Iterator[dict[str, Any]]:
-    """Give the events as plain values: number, time (ISO 8601), stamp, step, codes and flags."""
-    events = run.events[chosen]
-    table = events.table
-    first, stop, step = chosen.indices(len(run.events))
+def event_values(events: Events) -> Iterator[dict[str, Any]]:
+    """Give events as plain values: number, time (ISO 8601), stamp, step, codes and flags."""
+    run, table = events.run, events.table
     columns = [table[name].tolist() for name in ("seconds", "nanoseconds", "fiducials", "vector", "step", "flags")]
     times = np.datetime_as_string(events.times).tolist()
     starts, codes = run.codes.starts.tolist(), run.codes.values.tolist()
     names = {flags: flag_names(flags) for flags in set(columns[-1])}
-    for index, time, *numbers, flags in zip(range(first, stop, step), times, *columns, strict=True):
+    for index, time, *numbers, flags in zip(np.asarray(events.indices).tolist(), times, *columns, strict=True):
         seconds, nanoseconds, fiducials, vector, of_step = numbers
         yield {
             "run": run.number,

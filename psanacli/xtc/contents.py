@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, PsanaError
 from psanacli.xtc.catalogue import COMPRESSED, EPICS, XtcType, find, type_name
@@ -165,8 +166,8 @@ class FileContents:
     ----------
     path : path
         A big or small-data file.
-    events : slice, optional
-        Only these events, without the other transitions.
+    events : slice, or ndarray of int64, optional
+        Only these events, by their numbers in the file, without the other transitions.
     wanted : function of Item, optional
         Only items for which it is true; datagrams without any are left out.
     objects : bool
@@ -192,7 +193,7 @@ class FileContents:
         self,
         path: str | os.PathLike[str],
         *,
-        events: slice | None = None,
+        events: slice | NDArray[np.int64] | None = None,
         wanted: Callable[[Item], bool] | None = None,
         objects: bool = True,
         expand: bool = False,
@@ -213,7 +214,7 @@ class FileContents:
         services = rows["stamp_low"] >> 24 & 0xF
         is_event = services == Transition.L1Accept
         numbers = np.cumsum(is_event) - 1
-        chosen = None if self._events is None else set(range(int(is_event.sum()))[self._events])
+        chosen = None if self._events is None else set(np.arange(int(is_event.sum()))[self._events].tolist())
         last = -1 if chosen is None else max(chosen, default=-1)
         descriptor = os.open(self.path, os.O_RDONLY)
         try:

@@ -1,0 +1,66 @@
+"""``psana eventid save``: events added to a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from psanacli.commands import common, console, files, joins
+
+if TYPE_CHECKING:
+    from psanacli.outside import Request
+
+
+@common.verb(
+    examples=[
+        ("psana eventid save good.txt exp=xpptut15:run=54 --events 17 --remark 'ice ring'", "remember an event"),
+        ("psana eventid save good.txt exp=xpptut15:run=55 --where 'sum(opal_1.data16) > 1e7'", "add those of a run"),
+        ("psana eventid save times.txt exp=xpptut15:run=54 --events numbers.txt", "make times of numbers of events"),
+    ]
+)
+@click.argument("listed", metavar="LIST", type=click.Path(dir_okay=False))
+@common.datasource
+@common.events
+@common.where
+@common.missing_ok
+@common.outside
+@click.option("--remark", metavar="TEXT", help="A line of remarks above the events.")
+@click.option("--overwrite", is_flag=True, help="Begin the list anew.")
+@common.root
+@common.talk
+def command(
+    listed: str,
+    datasource: tuple[str, ...],
+    events: slice | str | None,
+    where: str | None,
+    missing_ok: bool,
+    requests: tuple[Request, ...],
+    how: str | None,
+    tolerance: str | None,
+    remark: str | None,
+    overwrite: bool,
+    root: tuple[str, ...],
+) -> None:
+    """Add events to a list in a file, which is made when it does not exist.
+
+    What is in the list stays as it is, remarks included. Events that it has already are not added again.
+    """
+    from psanacli.run import EventList, open_runs
+
+    path = Path(listed)
+    before = EventList.read(path) if path.exists() and not overwrite else EventList()
+    runs = open_runs(datasource, roots=root)
+    joins.join_all(runs, requests, how, tolerance)
+    chosen = common.choose(runs, events, where, missing_ok)
+    found = EventList.joined(EventList.of(some) for some in chosen.events)
+    new = found - before if len(before) else found
+    head = path.read_text("utf-8", "surrogateescape") if len(before) or (path.exists() and not overwrite) else ""
+    if head and not head.endswith("\n"):
+        head += "\n"
+    new.write(path, head=head, remarks=[remark] if remark else [])
+    console.note(f"{path}: {len(new)} events added" + (f", {len(found) - len(new)} were there" if before else ""))
+    for run in runs:
+        run.close()
+    files.fail_if_corrupt([problem for run in runs for problem in run.problems], "events before it were saved")

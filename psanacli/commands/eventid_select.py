@@ -1,0 +1,82 @@
+"""``psana eventid select``: ids of the events for which a condition holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from psanacli.commands import common, console, files, joins
+from psanacli.errors import OutputError
+
+if TYPE_CHECKING:
+    from psanacli.outside import Request
+
+
+@common.verb(
+    examples=[
+        (
+            "psana eventid select exp=xpptut15:run=54 --where 'code(140) and EBeam.ebeamPhotonEnergy > 9490'",
+            "their ids",
+        ),
+        ("psana eventid select exp=xpptut15:run=54-60 --where 'damaged(cspad)' -o damaged.txt", "of several runs"),
+        (
+            "psana eventid select exp=xpptut15:run=54 --where 'step == 3' | "
+            "psana translate exp=xpptut15:run=54 --events -",
+            "translate only these",
+        ),
+        ("psana eventid select exp=xpptut15:run=54 --events old.txt --where 'present(cspad)'", "choose from a list"),
+    ]
+)
+@common.datasource
+@common.where
+@common.events
+@common.missing_ok
+@common.outside
+@common.output
+@common.overwrite
+@common.root
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...],
+    where: str | None,
+    events: slice | str | None,
+    missing_ok: bool,
+    requests: tuple[Request, ...],
+    how: str | None,
+    tolerance: str | None,
+    output: str | None,
+    overwrite: bool,
+    root: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Print the ids of the events for which a condition holds, one a line.
+
+    What is printed is a list of events: --events takes it, from a file or from standard input. psana help expressions
+    tells the language of conditions, psana help events the form of lists.
+    """
+    from psanacli.run import EventList, open_runs
+
+    if output is not None and as_json:
+        raise click.UsageError("-o writes a list, --json prints; they exclude each other")
+    if output is not None and Path(output).exists() and not overwrite:
+        raise OutputError(f"{output} exists already", "--overwrite replaces it")
+    runs = open_runs(datasource, roots=root)
+    joins.join_all(runs, requests, how, tolerance)
+    chosen = common.choose(runs, events, where, missing_ok)
+    lists = [EventList.of(some) for some in chosen.events]
+    if output is not None:
+        EventList.joined(lists).write(output, remarks=[console.command_line()])
+    else:
+        for listed in lists:
+            for line in listed.records() if as_json else listed.lines():
+                console.print_json_line(line) if not isinstance(line, str) else sys.stdout.write(f"{line}\n")
+    total = sum(len(run.events) for run in runs)
+    if not len(chosen) or output is not None:
+        console.note(f"{len(chosen)} of {total} events are chosen" + (f", see {output}" if output else ""))
+    for run in runs:
+        run.close()
+    files.fail_if_corrupt([problem for run in runs for problem in run.problems], "events before it were looked at")
