@@ -84,15 +84,13 @@ class Reader:
             count = min(4 * len(before.starts), _ROWS_AHEAD, len(self.objects) - row)
             sums = np.cumsum(self.objects.size[row : row + count])
             count = max(1, int(np.searchsorted(sums, _AHEAD, side="right")))
+        if count == 1:
+            return self._load_one(row)
         objects = self.objects.select(slice(row, row + count))
         try:
             payload = self._payloads.read(objects)
         except PayloadError:
-            if count == 1:
-                raise
-            count = 1  # a damaged one further on is none of this event's
-            objects = self.objects.select(slice(row, row + 1))
-            payload = self._payloads.read(objects)
+            return self._load_one(row)  # a damaged one further on is none of this event's
         layouts: list[Layout | None]
         if self.key.xtc_type.config_inside is not None:
             layouts = [None] * count
@@ -104,6 +102,14 @@ class Reader:
         starts = payload.starts.tolist()
         stops = (payload.starts + payload.sizes).tolist()
         self._block = block = _Block(row, memoryview(payload.buffer), starts, stops, layouts)
+        return block
+
+    def _load_one(self, row: int) -> _Block:
+        payload = self._payloads.read_one(self.objects, row)
+        layout: Layout | None = None
+        if self.key.xtc_type.config_inside is None:
+            layout = self._payloads.layout(self.objects, int(self.objects.config[row]))
+        self._block = block = _Block(row, payload, [0], [len(payload)], [layout])
         return block
 
     def __repr__(self) -> str:

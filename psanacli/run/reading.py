@@ -99,6 +99,22 @@ class OpenFiles:
         out.flags.writeable = False
         return PayloadBlock(out, places, sizes)
 
+    def read_piece(self, file: int, offset: int, size: int) -> memoryview:
+        """Read one piece of a file; errors as `read`."""
+        self._begin([file])
+        try:
+            data = os.pread(self._descriptors[file], size, offset)
+        except OSError:
+            data = b""
+        finally:
+            with self._idle:
+                self._reading -= 1
+                self._idle.notify_all()
+        if len(data) != size:  # the end, an error, or more than the system gives at once
+            numbers = [np.array([value], np.int64) for value in (file, offset, size)]
+            return self.read_block(*numbers)[0]
+        return memoryview(data)
+
     def _begin(self, numbers: list[int]) -> None:
         with self._idle:
             if self._closed:
