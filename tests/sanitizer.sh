@@ -13,6 +13,7 @@ cc=${CC:-cc}
 tests=(
     tests/xtc
     tests/run
+    tests/calib/test_text.py
     tests/reference/test_walk.py
     tests/reference/test_compress.py
     tests/reference/test_smalldata.py

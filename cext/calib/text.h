@@ -25,9 +25,9 @@ typedef struct {
 } text_found;
 
 typedef struct {
-    uint64_t digits;    /* up to 19 of them */
+    uint64_t digits;    /* as many as fit */
     int64_t exponent;   /* of ten */
-    int negative, rest; /* rest: digits that are not zero follow those 19 */
+    int negative, rest; /* rest: digits that are not zero follow those */
     int special;        /* 'n' nan, 'i' infinity */
     const char *end;
 } text_number;
@@ -54,6 +54,26 @@ static int64_t text_words(const char *text, int64_t size)
     return count;
 }
 
+/* Take one more digit, if it fits.  Leading zeros do not count. */
+static inline int text_digit(text_number *number, int *kept, char c)
+{
+    uint64_t longer;
+    if (*kept < 19) {
+        number->digits = number->digits * 10 + (unsigned)(c - '0');
+        *kept += number->digits != 0;
+        return 1;
+    }
+    if (*kept == 19 && !__builtin_mul_overflow(number->digits, (uint64_t)10, &longer) &&
+        !__builtin_add_overflow(longer, (uint64_t)(c - '0'), &longer)) {
+        number->digits = longer;
+        ++*kept;
+        return 1;
+    }
+    *kept = 21; /* none behind it either */
+    number->rest |= c != '0';
+    return 0;
+}
+
 /* Take a number apart; 0 when it is none.  `text` ends with a byte that belongs to no number. */
 static inline int text_scan(const char *text, const char *end, text_number *number)
 {
@@ -66,24 +86,12 @@ static inline int text_scan(const char *text, const char *end, text_number *numb
         number->negative = *p++ == '-';
     for (; p < end && (unsigned)(*p - '0') < 10; p++) {
         seen = 1;
-        if (kept < 19) {
-            number->digits = number->digits * 10 + (unsigned)(*p - '0');
-            kept += number->digits != 0;
-        } else {
-            number->rest |= *p != '0';
-            number->exponent++;
-        }
+        number->exponent += !text_digit(number, &kept, *p);
     }
     if (p < end && *p == '.') {
         for (p++; p < end && (unsigned)(*p - '0') < 10; p++) {
             seen = 1;
-            if (kept < 19) {
-                number->digits = number->digits * 10 + (unsigned)(*p - '0');
-                kept += number->digits != 0;
-                number->exponent--;
-            } else {
-                number->rest |= *p != '0';
-            }
+            number->exponent -= text_digit(number, &kept, *p);
         }
     }
     if (!seen) {

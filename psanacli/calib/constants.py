@@ -94,9 +94,7 @@ class FileArray:
     checksum: str
 
 
-def read_text(
-    path: Path, dtype: DTypeLike | None = None, *, cast: Cast = "exact", use_cache: bool = True
-) -> FileArray:
+def read_text(path: Path, dtype: DTypeLike | None = None, *, cast: Cast = "exact", use_cache: bool = True) -> FileArray:
     """Read a text file of an array.
 
     A large file is read from its text once; then an entry of the cache of the user gives the same, see

@@ -187,9 +187,7 @@ def kind_of(source: str) -> DetectorKind:
     detector, colon, rest = source.partition(":")
     device = rest.split(".")[0]
     if not (detector and colon and device) or "/" in source or source in (".", ".."):
-        raise UsageError(
-            f"{source!r} is not the full name of a detector", "constants have names like CxiDs1.0:Cspad.0"
-        )
+        raise UsageError(f"{source!r} is not the full name of a detector", "constants have names like CxiDs1.0:Cspad.0")
     kind = KINDS.get(device)
     if kind is None:
         raise UsageError(f"no constants are known of {device} ({source})", did_you_mean(device, KINDS))

@@ -1,7 +1,8 @@
 """Ranges of runs as names of files, and the rule by which one of them applies to a run.
 
 ``5-end.data`` applies from run 5 on, ``10-20.data`` from 10 to 20.  Of those that hold a run the largest begin wins,
-among equal begins the smallest end: a closed range shadows an open one for its runs, and after its end the open one applies again.
+among equal begins the smallest end: a closed range shadows an open one for its runs, and after its end the open one
+applies again.
 """
 
 from __future__ import annotations

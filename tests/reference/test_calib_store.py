@@ -89,7 +89,10 @@ def test_what_is_assumed_without_files(calls, tmp_path, tally):
             else:
                 found = Store(tmp_path).get(call["source"], name, 1, assume=True)
                 assert found.assumed and found.file is None
-                same(found.array, wanted["value"], tally)
+                array = found.array
+                if name == "common_mode":  # the original fills up with zeros to 16 numbers, for most detectors
+                    array = np.pad(array, (0, wanted["value"]["shape"][0] - len(array)))
+                same(array, wanted["value"], tally)
 
 
 def test_a_file_of_the_wrong_size_is_an_error_and_not_a_default(calls, tmp_path):
