@@ -75,6 +75,17 @@ class Constants:
         return f"<Constants {self.type} of {self.source}, run {self.run}: {self.shape} {self.dtype}, {origin}>"
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file that may be constants; what is no file, or too large for that, is an error."""
+    with open(path, "rb", buffering=0, opener=_open) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ConstantsError(f"{path}: is no file")
+        if status.st_size > LARGEST:
+            raise ConstantsError(f"{path}: {status.st_size} bytes are no constants")
+        return file.readall()
+
+
 def _open(path: str, flags: int) -> int:
     """Open without waiting for what is no file, such as a pipe."""
     return os.open(path, flags | os.O_NONBLOCK)

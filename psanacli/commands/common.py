@@ -186,12 +186,29 @@ def numbers(
 datasource = click.argument(
     "datasource", nargs=-1, required=True, shell_complete=complete_files, metavar="DATASOURCE..."
 )
+datasource_or_not = click.argument("datasource", nargs=-1, shell_complete=complete_files, metavar="[DATASOURCE]...")
+"""A data source that may be left out when ``--calib-dir`` tells the directory."""
 root = click.option(
     "--root",
     multiple=True,
     metavar="DIR",
     type=click.Path(file_okay=False),
     help="Look for experiments under DIR (else PSANA_ROOT or SIT_PSDM_DATA tells where); may be repeated.",
+)
+calib_dir = click.option(
+    "--calib-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="The directory of constants, instead of calib of the experiment; {instr} and {exp} in it are put in.",
+)
+detector = click.option(
+    "-d", "--detector", metavar="NAME", help="The detector: its alias, or full name such as CxiDs1.0:Cspad.0."
+)
+constants_type = click.option(
+    "--type", "kind", metavar="TYPE", help="The type of constants: pedestals, pixel_status, common_mode, ..."
+)
+run_number = click.option(
+    "--run", "number", type=click.IntRange(min=0), metavar="N", help="For run N, instead of that of the data source."
 )
 explain = click.option(
     "--explain", is_flag=True, help="Show every directory and pattern tried to find the data, and stop."

@@ -9,7 +9,7 @@ from psanacli.run.detectors import Detector, Detectors, main_array
 from psanacli.run.epics import Epics, Value, Variable
 from psanacli.run.eventlist import IDS, EventList
 from psanacli.run.events import Event, EventId, Events
-from psanacli.run.experiments import Experiment, Roots
+from psanacli.run.experiments import Experiment, Roots, calib_directory
 from psanacli.run.expressions import Expression, ExpressionError, RunColumns, Table
 from psanacli.run.files import XtcFile
 from psanacli.run.gathered import EventsOfRuns
@@ -36,6 +36,7 @@ from psanacli.run.objects import Form, History, Key, Objects, Places, Product, p
 from psanacli.run.origins import Origin
 from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
+from psanacli.run.picture import Canvas
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
@@ -83,6 +84,7 @@ __all__ = [
     "Bins",
     "Block",
     "Built",
+    "Canvas",
     "Choice",
     "Chosen",
     "Config",
@@ -149,6 +151,7 @@ __all__ = [
     "XtcFile",
     "build_groups",
     "build_index",
+    "calib_directory",
     "describe_event",
     "describe_index",
     "event_values",

@@ -289,3 +289,30 @@ def of_files(prefix: str, directory: Path, tables: Sequence[Table]) -> Experimen
     if number and len(parts) >= 4 and parts[-1] == "xtc" and parts[-3].upper() in INSTRUMENTS:
         return Experiment(parts[-2], parts[-3], number)
     return Experiment(prefix, "" if number else instrument_of(prefix), number)
+
+
+def calib_directory(experiment: Experiment, data: Path, given: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the directory of the calibration constants of an experiment, whether it exists or not.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The experiment.
+    data : Path
+        The directory of its data.
+    given : path, optional
+        What the user says; ``{instr}`` (or ``{ins}``) and ``{exp}`` in it stand for instrument and experiment.
+
+    Returns
+    -------
+    Path or None
+        ``calib`` beside the directory ``xtc``; None when the data are in no such directory, and nothing is given.
+    """
+    if given is not None:
+        text = os.path.expanduser(os.fspath(given))
+        for word, value in (("instr", experiment.instrument), ("ins", experiment.instrument), ("exp", experiment.name)):
+            text = text.replace("{" + word + "}", value)
+        return Path(text)
+    data = data.absolute()
+    inner = next((place for place in (data, data.parent) if place.name == "xtc"), None)
+    return None if inner is None else inner.parent / "calib"

@@ -23,7 +23,7 @@ from psanacli.run.datasource import DataSource, RunFiles, parse_datasource, reso
 from psanacli.run.detectors import Detector, Detectors
 from psanacli.run.epics import Epics
 from psanacli.run.events import Event, Events
-from psanacli.run.experiments import Experiment
+from psanacli.run.experiments import Experiment, calib_directory
 from psanacli.run.expressions import Expression, RunColumns
 from psanacli.run.files import XtcFile
 from psanacli.run.indexes import IndexUse, open_table
@@ -114,9 +114,17 @@ class Run:
     """
 
     def __init__(
-        self, files: RunFiles, rules: Rules = DEFAULT_RULES, *, index: bool = True, table: RunTable | None = None
+        self,
+        files: RunFiles,
+        rules: Rules = DEFAULT_RULES,
+        *,
+        index: bool = True,
+        table: RunTable | None = None,
+        calib_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.files = files
+        self.calib_dir = calib_directory(files.experiment, files.directory, calib_dir)
+        """Directory of the calibration constants; None when none is given, and the files are in no experiment."""
         self.rules = rules = rules if files.mode != "idx" else replace(rules, joining=Joining.TIMES)
         self.index = IndexUse()
         if table is None:
@@ -571,6 +579,7 @@ def open_runs(
     *sources: DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
     index: bool = True,
+    calib_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> list[Run]:
     """Open all runs of a data source.
@@ -583,6 +592,9 @@ def open_runs(
         Where experiments are looked for: directories with ``INSTRUMENT/EXPERIMENT/xtc``.
     index : bool
         Use the indexes of the runs, where they have some that still are right.
+    calib_dir : path, optional
+        Directory of the calibration constants; ``{instr}`` and ``{exp}`` in it stand for instrument and experiment.
+        Default is ``calib`` beside the directory ``xtc``.
     **options
         How the events are built: fields of `Rules` (``l3_accept_only=False``, ``first_control_stream=80``, ...).
 
@@ -597,13 +609,15 @@ def open_runs(
         The data source is wrong, or something it names does not exist.
     """
     rules = _rules(options)
-    return [Run(files, rules, index=index) for files in resolve(datasource_of(sources, roots))]
+    found = resolve(datasource_of(sources, roots))
+    return [Run(files, rules, index=index, calib_dir=calib_dir) for files in found]
 
 
 def open_run(
     *sources: DataSource | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     roots: Iterable[str | os.PathLike[str]] = (),
     index: bool = True,
+    calib_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Run:
     """Open the one run of a data source; arguments as for `open_runs`.
@@ -623,7 +637,7 @@ def open_run(
     if len(found) > 1:
         numbers = ", ".join(str(files.run) for files in found[:10])
         raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name one, or use open_runs")
-    return Run(found[0], rules, index=index)
+    return Run(found[0], rules, index=index, calib_dir=calib_dir)
 
 
 def _rules(options: dict[str, Any]) -> Rules:

@@ -1,0 +1,61 @@
+"""``psana calib list``: the files of a store, and where each applies."""
+
+from __future__ import annotations
+
+from psanacli.commands import common, console
+
+
+@common.verb(
+    examples=[
+        ("psana calib list exp=xpptut15:run=54", "the store of an experiment"),
+        ("psana calib list --calib-dir /data/calib -d CxiDs1.0:Cspad.0", "one detector"),
+    ]
+)
+@common.datasource_or_not
+@common.detector
+@common.constants_type
+@common.calib_dir
+@common.root
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...],
+    detector: str | None,
+    kind: str | None,
+    calib_dir: str | None,
+    root: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the files of a store of constants, and the runs to which each applies."""
+    from psanacli.calib import spelled
+    from psanacli.commands.constants import Target, check_type
+    from psanacli.errors import NotFoundError
+
+    check_type(kind, geometry=True)
+    target = Target(datasource, root, calib_dir)
+    store = target.store
+    found = []
+    for source in [target.source(detector)] if detector else store.sources():
+        for name in [kind] if kind else store.types(source):
+            listing = store.files(source, name)
+            stretches = listing.stretches()
+            for entry in listing.entries:
+                path = store.type_directory(source, name) / entry.name
+                try:
+                    size = path.stat().st_size
+                except OSError:
+                    size = None
+                runs = [runs for runs, other in stretches if other is entry]
+                found.append((source, name, entry.name, spelled(runs), size, str(path)))
+    if as_json:
+        keys = ("detector", "type", "name", "applies_to", "bytes", "file")
+        rows = [dict(zip(keys, row, strict=True)) for row in found]
+        console.print_json({"format": "psana calib list", "version": 1, "directory": store.directory, "files": rows})
+    else:
+        console.table(
+            ("detector", "type", "file", "applies to runs", "bytes"),
+            [(*row[:3], row[3] or "none", "" if row[4] is None else console.bytes_text(row[4])) for row in found],
+            title=str(store.directory),
+        )
+    if not found:
+        raise NotFoundError(f"{store.directory} has no constants" + (f" of {detector}" if detector else ""))

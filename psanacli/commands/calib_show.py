@@ -1,0 +1,101 @@
+"""``psana calib show``: the constants that apply to a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psanacli.commands import common, console
+
+
+@common.verb(
+    examples=[
+        ("psana calib show exp=xpptut15:run=54", "all detectors of a run"),
+        ("psana calib show exp=xpptut15:run=54 -d cspad --type pedestals", "one type"),
+        ("psana calib show --calib-dir /data/calib --run 54", "without data"),
+        ("psana calib show exp=xpptut15:run=54 --json | jq '.constants[].file'", "for programs"),
+    ]
+)
+@common.datasource_or_not
+@common.detector
+@common.constants_type
+@common.run_number
+@common.calib_dir
+@common.root
+@common.json_output
+@common.talk
+def command(
+    datasource: tuple[str, ...],
+    detector: str | None,
+    kind: str | None,
+    number: int | None,
+    calib_dir: str | None,
+    root: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show the constants that apply to a run: from which file, shape, dtype, statistics.
+
+    A type without a file that applies is told, and is no error unless --type asks for it.
+    """
+    from psanacli.calib import GEOMETRY, TYPES
+    from psanacli.commands.constants import Target, about, check_type
+    from psanacli.errors import ConstantsError, NotFoundError
+
+    check_type(kind, geometry=True)
+    target = Target(datasource, root, calib_dir, number)
+    run = target.the_run()
+    told: list[dict[str, Any]] = []
+    failed: list[ConstantsError] = []
+    sources = target.sources(detector)
+    for source in sources:
+        seen = target.look(source)
+        types = [kind] if kind else [name for name in target.store.types(source) if name in (*TYPES, GEOMETRY)]
+        for name in types:
+            choice = target.store.which(source, name, run)
+            if choice.file is None:
+                if kind:
+                    failed.append(choice.missing())
+                told.append({"detector": source, "type": name, "run": run, "file": None})
+            elif name == GEOMETRY:
+                assert choice.entry is not None
+                told.append({"detector": source, "type": name, "run": run, "file": str(choice.file)})
+                told[-1]["range"] = str(choice.entry.range)
+            else:
+                try:
+                    told.append(about(target.store.get(source, name, run, raw_shape=seen.shape if seen else ())))
+                except ConstantsError as error:
+                    failed.append(error)
+                    told.append({"detector": source, "type": name, "run": run, "file": str(choice.file)})
+                    told[-1]["error"] = error.message
+    if as_json:
+        document = {"format": "psana calib show", "version": 1, "directory": target.store.directory, "run": run}
+        console.print_json({**document, "constants": told})
+    else:
+        _print(told, f"run {run}, constants in {target.store.directory}")
+    if failed:
+        for other in failed[1:]:
+            console.warn(other.message, other.hint)
+        raise failed[0]
+    if not told:
+        what = f"of {detector}" if detector else f"of {len(sources)} detectors"
+        raise NotFoundError(f"{target.store.directory} has no constants {what}")
+
+
+def _print(told: list[dict[str, Any]], title: str) -> None:
+    rows = []
+    for row in told:
+        numbers = row.get("statistics", {})
+        rows.append(
+            (
+                row["detector"],
+                row["type"],
+                row["file"].rpartition("/")[2] if row["file"] else "none applies",
+                "x".join(map(str, row.get("shape", []))),
+                row.get("dtype", "wrong" if "error" in row else ""),
+                *(_short(numbers.get(key)) for key in ("min", "median", "max")),
+            )
+        )
+    console.table(("detector", "type", "file", "shape", "dtype", "min", "median", "max"), rows, title=title)
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

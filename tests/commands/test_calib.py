@@ -1,0 +1,152 @@
+"""`psana calib`: what each verb says, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands.cluster import psana
+
+from psanacli.calib import Store, format_text
+from psanacli.demo import write_sample
+
+SHAPE = (32, 185, 388)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A run with a CSPAD, in an experiment of its own."""
+    made = write_sample(tmp_path_factory.mktemp("calib"), events=2, chosen=["cspad"], streams=1)
+    return [made.datasource, "--root", str(made.root)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "calib")
+
+
+def source_of(sample: list[str]) -> str:
+    import psanacli
+
+    with psanacli.open_run(sample[0], roots=[sample[2]]) as run:
+        (name,) = (name for name in run.detectors if ":Cspad." in name)
+    return name
+
+
+def test_from_deployment_to_revert(sample: list[str], store: Store, tmp_path: Path) -> None:
+    pedestals = np.round(np.random.default_rng(1).normal(1300, 60, SHAPE), 2).astype("f4")
+    np.save(tmp_path / "ped.npy", pedestals)
+    here = ["--calib-dir", store.directory]
+    source = source_of(sample)
+    words = ["-d", source, "--type", "pedestals", *here]
+    deploy = ["calib", "deploy", tmp_path / "ped.npy", *sample, *words, "--run", "1-end", "--comment", "a first try"]
+    code, out, errors = psana(*deploy, "--dry-run", "--json")
+    assert code == 0, errors
+    told = json.loads(out)
+    assert (told["shape"], told["applies_to"], told["objections"]) == (list(SHAPE), ["1-end"], [])
+    assert not store.directory.exists()
+    assert psana(*deploy)[0] == 0
+    assert psana(*deploy)[2].count("was there already") == 1
+    assert np.array_equal(store.get(source, "pedestals", 3).array, pedestals)
+
+    code, out, errors = psana("calib", "show", *sample, *words, "--json")
+    assert code == 0, errors
+    (shown,) = json.loads(out)["constants"]
+    assert shown["file"].endswith("pedestals/1-end.data")
+    assert shown["statistics"]["max"] == pytest.approx(float(pedestals.max()))
+    assert "1-end.data" in psana("calib", "show", *sample, *here)[1]
+    assert "a first try" in psana("calib", "history", *sample, *words)[1]
+    assert "1-end" in psana("calib", "list", *here)[1]
+    code, out, _ = psana("calib", "which", *sample, *words)
+    assert code == 0 and "->  1-end.data  applies" in out
+
+    np.save(tmp_path / "ped.npy", pedestals + 1)
+    code, _, errors = psana(*deploy)
+    assert code == 6 and "1-end.data exists and would be replaced" in errors and "--force" in errors
+    code, _, errors = psana(*deploy, "--force")
+    assert code == 0 and "psana calib revert" in errors
+    assert psana("calib", "revert", *sample, *words, "--run", "1-end")[0] == 0
+    assert np.array_equal(store.get(source, "pedestals", 3).array, pedestals)
+
+    for name in ("out.npz", "out.h5", "out.txt"):
+        assert psana("calib", "export", *sample, *words, "-o", tmp_path / name)[0] == 0
+        assert psana("calib", "diff", tmp_path / name, tmp_path / "ped.npy")[0] in (6, 7)
+    with np.load(tmp_path / "out.npz") as file:
+        assert np.array_equal(file["pedestals"], pedestals)
+        assert json.loads(str(file["about"]))[0]["range"] == "1-end"
+    assert psana("calib", "export", *sample, *words, "-o", tmp_path / "out.npz")[0] == 5
+
+
+def put(store: Store, name: str, values: np.ndarray, source: str = "XppGon.0:Opal1000.0") -> Path:
+    path = store.source_directory(source) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(format_text(values))
+    return path
+
+
+def test_differences_end_with_7(store: Store, tmp_path: Path) -> None:
+    one = put(store, "pedestals/1-5.data", np.arange(6.0).reshape(2, 3))
+    put(store, "pedestals/6-end.data", np.arange(6.0).reshape(2, 3) + np.array([0, 0, 1]))
+    words = ["--calib-dir", store.directory, "-d", "XppGon.0:Opal1000.0"]
+    code, out, errors = psana("calib", "diff", 2, 7, *words, "--json", "--png", tmp_path / "x.png")
+    assert code == 7, errors
+    (told,) = json.loads(out)["types"]
+    assert (told["changed"], told["max"]) == (2, 1.0)
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert psana("calib", "diff", 2, 3, *words)[0] == 0
+    assert psana("calib", "diff", one, 3, *words, "--type", "pedestals")[0] == 0
+    assert psana("calib", "diff", one, one)[0] == 0
+
+
+def test_missing_and_wrong_constants_end_with_6(store: Store) -> None:
+    put(store, "pedestals/5-9.data", np.ones((2, 2)))
+    put(store, "pixel_rms/0-end.data", np.ones((2, 2))).write_text("1 2\n3 x\n")
+    words = ["--calib-dir", store.directory, "-d", "XppGon.0:Opal1000.0", "--run", "10"]
+    for verb in ("show", "which"):
+        code, _, errors = psana("calib", verb, *words, "--type", "pedestals")
+        assert code == 6
+        assert "XppGon.0:Opal1000.0, run 10: no pedestals; looked in" in errors
+        assert "5-9.data (ends before run 10)" in errors
+    code, _, errors = psana("calib", "show", *words, "--type", "pixel_rms")
+    assert code == 6
+    assert "line 2, number 2: 'x' is no number" in errors
+    code, out, errors = psana("calib", "check", "--calib-dir", store.directory)
+    assert code == 7 and "1 errors" in errors and "'x' is no number" in out
+
+
+def test_wrong_words(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "ped.txt").write_text("1 2\n")
+    put(store, "pedestals/5-9.data", np.ones((2, 2)))
+    here = ["--calib-dir", store.directory]
+    deploy = ["calib", "deploy", tmp_path / "ped.txt", *here, "--run", "1-end"]
+    for words, code, message in (
+        (["calib", "show"], 2, "give a data source, or the directory of constants"),
+        (["calib", "show", *here], 2, "which run?"),
+        (["calib", "shwo", *here], 2, "did you mean show"),
+        (["calib", "show", *here, "--run", 1, "--type", "pedestal"], 2, "did you mean pedestals"),
+        (["calib", "show", *here, "--run", 1, "-d", "opal"], 3, "XppGon.0:Opal1000.0"),
+        (["calib", "which", *here, "--run", 1], 2, "which detector?"),
+        ([*deploy, "--type", "pedestals"], 2, "which detector and type"),
+        ([*deploy[:-1], "9-1", "--type", "pedestals", "-d", "XppGon.0:Opal1000.0"], 2, "did you mean 1-9"),
+        ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Opal1000.0", "--format", "%s %s"], 2, "--format"),
+        ([*deploy, "--type", "geometry", "-d", "XppGon.0:Opal1000.0"], 2, "no array of constants"),
+        ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Epix100a.0"], 6, "have the shape (704, 768)"),
+        (["calib", "list", "--calib-dir", tmp_path / "nowhere"], 3, "has no constants"),
+        (["calib", "check", "--calib-dir", tmp_path / "nowhere"], 6, "does not exist"),
+        (["calib", "diff", 1, 2, *here], 2, "which detector?"),
+    ):
+        got, _, errors = psana(*words)
+        assert (got, message in errors) == (code, True), (words, got, errors)
+
+
+def test_the_default_directory_is_that_of_the_experiment(sample: list[str], tmp_path: Path) -> None:
+    import psanacli
+
+    with psanacli.open_run(sample[0], roots=[sample[2]]) as run:
+        assert run.calib_dir.name == "calib"
+        assert (run.calib_dir.parent / "xtc").is_dir()
+        assert str(run.calib_dir.parent.parent.parent) == sample[2]
+    with psanacli.open_run(sample[0], roots=[sample[2]], calib_dir=tmp_path / "{instr}/{exp}") as run:
+        assert run.calib_dir == tmp_path / run.instrument / run.experiment.name
