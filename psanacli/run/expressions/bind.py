@@ -39,6 +39,7 @@ class Binder:
         self.text = text
         self.columns = columns
         self.sources: dict[tuple[Any, ...], Source] = {}
+        self.calculates = False
 
     def place(self, node: Node) -> Place:
         """Return where a node stands."""
@@ -109,6 +110,7 @@ class Binder:
         if all(isinstance(each, Fixed) for each in part.parts) and operands:
             with np.errstate(all="ignore"):
                 return Fixed(part.read(0, 1).values)
+        self.calculates = True
         return part
 
     # --- comparisons --------------------------------------------------------------------------------------------

@@ -26,9 +26,9 @@ from psanacli.run.expressions.values import Value
 
 _BLOCK_BYTES = 1 << 26
 _BLOCK_EVENTS = 1 << 18
-"""Events of a block of what is read from files."""
+"""Events of a block: what is calculated stays in the cache."""
 _WHOLE_EVENTS = 1 << 24
-"""Events of a block of columns that are in memory already; then the rest is what numpy needs for the same."""
+"""The same for columns in memory that are only compared, of which blocks would make nothing faster."""
 _GAP = 1 << 16  # bytes that are rather read than left out
 
 
@@ -70,7 +70,9 @@ class Expression:
             A name does not exist or cannot be used so; the hint shows where it stands.
         """
         binder = Binder(self.text, columns)
-        return Bound(self, columns, binder.bind(self.tree), sum(source.weight for source in binder.sources.values()))
+        part = binder.bind(self.tree)
+        weight = sum(source.weight for source in binder.sources.values())
+        return Bound(self, columns, part, weight, binder.calculates)
 
 
 class Bound:
@@ -82,12 +84,14 @@ class Bound:
     columns : Columns
     """
 
-    def __init__(self, expression: Expression, columns: Columns, part: Source, weight: int) -> None:
+    def __init__(self, expression: Expression, columns: Columns, part: Source, weight: int, calculates: bool) -> None:
         self.expression = expression
         self.columns = columns
         self._part = part
         self._weight = weight
-        self._span = max(1, min(_BLOCK_BYTES // weight, _BLOCK_EVENTS)) if weight else _WHOLE_EVENTS
+        self._span = max(1, min(_BLOCK_BYTES // weight, _BLOCK_EVENTS)) if weight else _BLOCK_EVENTS
+        if not weight and not calculates:
+            self._span = _WHOLE_EVENTS
 
     def read(self, first: int, stop: int) -> Value:
         """Return the values of the events `first` to `stop`, in one go."""

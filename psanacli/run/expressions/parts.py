@@ -95,13 +95,16 @@ class Junction:
         """Return the values of the events `first` to `stop`."""
         found: Value | None = None
         for place, part in self.parts:
-            if found is not None and found.mask is None and bool(np.all(found.values == (self.word == "or"))):
+            if found is not None and found.mask is None and self._decided(found.values):
                 return found
             with pointing(place):
                 value = of.condition(part.read(first, stop), stop - first)
                 found = value if found is None else of.decided(self.word, found, value)
         assert found is not None
         return found
+
+    def _decided(self, values: Any) -> bool:
+        return bool(np.all(values)) if self.word == "or" else not np.any(values)
 
 
 @dataclass(frozen=True, eq=False)

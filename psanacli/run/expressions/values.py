@@ -151,7 +151,7 @@ def _whole(values: Any) -> bool:
 def _fits(operator: str, left: Any, right: Any) -> bool:
     """Whether the results of whole numbers are sure to be less than 2**63."""
     if operator in ("//", "%"):
-        return bool(np.all(right)) and _most(left) < _MOST
+        return bool(np.all(right))
     most = _most(left) * _most(right) if operator == "*" else _most(left) + _most(right)
     return most < _MOST
 
