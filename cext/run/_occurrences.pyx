@@ -127,3 +127,46 @@ cdef class Tables:
                     used[datagrams[row].pattern] += 1
                     damaged += datagrams[row].damage != 0
         return np.asarray(used), damaged
+
+    def weigh(self, const int64_t[::1] weights not None, const int32_t[::1] numbers not None):
+        """Return the sum of the weights of the patterns of the datagrams in each of some groups.
+
+        Parameters
+        ----------
+        weights : int64 array
+            One for each pattern.
+        numbers : int32 array
+            Numbers of the groups.
+
+        Returns
+        -------
+        int64 array
+        """
+        cdef int64_t count = numbers.shape[0], i, m, end, row, total
+        cdef int64_t groups_count = self._groups.shape[0] // <int64_t>sizeof(Group)
+        cdef int64_t rows = self._datagrams.shape[0] // <int64_t>sizeof(Datagram)
+        cdef int64_t[::1] sums = np.zeros(count, np.int64)
+        cdef const Group *groups
+        cdef const Datagram *datagrams
+        if not groups_count or not rows:
+            return np.asarray(sums)
+        groups = <const Group *>&self._groups[0]
+        datagrams = <const Datagram *>&self._datagrams[0]
+        with nogil:
+            for i in range(count):
+                if numbers[i] < 0 or numbers[i] >= groups_count:
+                    with gil:
+                        raise ValueError("outside of the groups")
+                end = <int64_t>groups[numbers[i]].first + groups[numbers[i]].count
+                if groups[numbers[i]].first < 0 or end > self._members.shape[0]:
+                    with gil:
+                        raise ValueError("the groups lead outside of the tables")
+                total = 0
+                for m in range(groups[numbers[i]].first, end):
+                    row = self._members[m]
+                    if row < 0 or row >= rows or datagrams[row].pattern >= weights.shape[0]:
+                        with gil:
+                            raise ValueError("the groups lead outside of the tables")
+                    total += weights[datagrams[row].pattern]
+                sums[i] = total
+        return np.asarray(sums)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.run import Action, Objects
+from psanacli.run import Action, Key, Objects, RunTable, chained
 from psanacli.xtc import TYPE_ANY, DamageBit, Source
 
-if TYPE_CHECKING:
-    from psanacli.hdf5.plan import Planner
-
 Ints = NDArray[np.int64]
+Identity = tuple[int, int]
+Find = Callable[[RunTable, int, int], Objects]
+"""Gives the objects of a range of events."""
+_RANGE = 1 << 16
 
 
 class Absences:
@@ -22,44 +24,67 @@ class Absences:
 
     Parameters
     ----------
-    planner : Planner
+    table : RunTable
     """
 
-    def __init__(self, planner: Planner) -> None:
-        table = planner.table
-        self._step = table.events["step"]
-        contents = table.contents
-        rows = contents.of_type(TYPE_ANY)
+    def __init__(self, table: RunTable) -> None:
+        rows = table.contents.of_type(TYPE_ANY)
         rows = rows[table.contributions["damage"][rows] >> DamageBit.DroppedContribution & 1 != 0]
         _, group, row = table.occurrences(rows, [Action.EVENT])
         event = table.groups["event"][group]
         damage = table.contributions["damage"][row]
-        keys = table.keys[table.contributions["key"][row]]
-        self._dropped: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for when, word, key in zip(event.tolist(), damage.tolist(), keys, strict=True):
-            identity = Source(int(key["log"]), int(key["phy"])).identity
-            self._dropped.setdefault(identity, []).append((when, word))
-        self._repeated = _repeated(table.events, np.unique(event))
+        key = table.contributions["key"][row]
+        self._dropped: dict[Identity, tuple[NDArray[Any], NDArray[Any]]] = {}
+        sources = [Source(log, phy).identity for log, phy, _ in table.keys.tolist()]
+        for identity in {sources[number] for number in np.unique(key).tolist()}:
+            mine = np.isin(key, [number for number, known in enumerate(sources) if known == identity])
+            self._dropped[identity] = event[mine], damage[mine]
+        self._late, self._first = _repeated(table.events, np.unique(event))
+        self._begins: dict[Key, Ints] = {}
 
-    def complete(self, objects: Objects) -> Objects:
-        """Return objects with a blank row for each event in which their source dropped out.
+    def watch(self, table: RunTable, key: Key, find: Find) -> None:
+        """Learn in which event of each step the objects of a key begin, if some of them dropped out."""
+        if key.source.identity not in self._dropped:
+            return
+        begins = np.full(len(table.steps), len(table.events), np.int64)
+        for at in range(0, len(table.events), _RANGE):
+            objects = find(table, at, min(at + _RANGE, len(table.events)))
+            event = objects.event[objects.stored]
+            np.minimum.at(begins, table.events["step"][event], event)
+        self._begins[key] = begins
+
+    def complete(self, table: RunTable, key: Key, find: Find, first: int, stop: int) -> Objects:
+        """Return the objects of events with a blank row for each event in which their source dropped out.
 
         The source must have been there before in the step. If the rest of such an event came later, its object takes
         the place of the blank.
         """
-        dropped = self._dropped.get(objects.key.source.identity)
-        if dropped and len(objects):
-            objects = self._with_blanks(objects, dropped)
-        return self._joined(objects) if self._repeated else objects
+        objects = self._with_blanks(table, key, find(table, first, stop), first, stop)
+        inside_late = (self._late >= first) & (self._late < stop)
+        inside_first = (self._first >= first) & (self._first < stop)
+        if not (inside_late | inside_first).any():
+            return objects
+        others = np.unique(np.concatenate((self._first[inside_late], self._late[inside_first]))).tolist()
+        parts = [objects]
+        for event in others:
+            if not first <= event < stop:
+                part = self._with_blanks(table, key, find(table, event, event + 1), event, event + 1)
+                parts.insert(0 if event < first else len(parts), part)
+        if len(parts) > 1:
+            objects = chained(parts)
+        objects = self._joined(table, objects, inside_late | inside_first)
+        return objects.select(slice(*np.searchsorted(objects.event, (first, stop)).tolist()))
 
-    def _with_blanks(self, objects: Objects, dropped: list[tuple[int, int]]) -> Objects:
-        present = set(objects.event.tolist())
-        stored = objects.event[objects.stored]
-        blanks: dict[int, int] = {}
-        for event, damage in dropped:
-            before = int(np.searchsorted(stored, event)) - 1
-            if event not in present and before >= 0 and self._step[stored[before]] == self._step[event]:
-                blanks[event] = damage
+    def _with_blanks(self, table: RunTable, key: Key, objects: Objects, first: int, stop: int) -> Objects:
+        begins = self._begins.get(key)
+        if begins is None:
+            return objects
+        event, damage = self._dropped[key.source.identity]
+        low, high = np.searchsorted(event, (first, stop)).tolist()
+        event, damage = event[low:high], damage[low:high]
+        chosen = ~np.isin(event, objects.event) & (begins[table.events["step"][event]] < event)
+        # Of several contributions of one event that dropped out the last counts.
+        blanks = dict(zip(event[chosen].tolist(), damage[chosen].tolist(), strict=True))
         if not blanks:
             return objects
         count = len(blanks)
@@ -73,13 +98,14 @@ class Absences:
         merged["config"][-count:] = -1
         return replace(objects, **merged).select(np.argsort(merged["event"], kind="stable"))
 
-    def _joined(self, objects: Objects) -> Objects:
+    def _joined(self, table: RunTable, objects: Objects, pairs: NDArray[np.bool_]) -> Objects:
         """Put the objects of late parts into the rows of their events."""
+        step = table.events["step"]
         row_of = {event: row for row, event in enumerate(objects.event.tolist())}
         kept = np.ones(len(objects), bool)
         taken = np.arange(len(objects))
-        for late, first in self._repeated.items():
-            if late in row_of and first in row_of and self._step[late] == self._step[first]:
+        for late, first in zip(self._late[pairs].tolist(), self._first[pairs].tolist(), strict=True):
+            if late in row_of and first in row_of and step[late] == step[first]:
                 kept[row_of[late]] = False
                 if not objects.stored[row_of[first]]:
                     taken[row_of[first]] = row_of[late]
@@ -89,11 +115,13 @@ class Absences:
         return replace(objects.select(taken[kept]), event=event)
 
 
-def _repeated(events: NDArray[Any], split: Ints) -> dict[int, int]:
+def _repeated(events: NDArray[Any], split: NDArray[np.integer]) -> tuple[Ints, Ints]:
     """Return the events with the time of an earlier one of which a part is missing, and that earlier one."""
+    if not len(split):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     times = events["seconds"].astype(np.int64) << 32 | events["nanoseconds"]
     first = {int(times[event]): int(event) for event in reversed(split.tolist())}
-    if not first:
-        return {}
     again = np.flatnonzero(np.isin(times, list(first)))
-    return {event: first[int(times[event])] for event in again.tolist() if event > first[int(times[event])]}
+    pairs = [(event, first[int(times[event])]) for event in again.tolist() if event > first[int(times[event])]]
+    late, earlier = np.array(pairs, np.int64).reshape(-1, 2).T
+    return late, earlier

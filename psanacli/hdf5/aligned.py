@@ -13,9 +13,8 @@ import numpy as np
 
 from psanacli.hdf5 import epics
 from psanacli.hdf5.forms import form_of
-from psanacli.hdf5.layout import TypeLayout
-from psanacli.hdf5.tables import STAMP_ROWS, Dataset, Table, block_events
-from psanacli.run import Objects
+from psanacli.hdf5.rows import EveryEvent
+from psanacli.hdf5.tables import STAMP_ROWS, Dataset, Table
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner
@@ -23,36 +22,22 @@ if TYPE_CHECKING:
 GROUP = "Aligned"
 
 
-def add(planner: Planner, found: list[tuple[Objects, TypeLayout]], size: int) -> None:
-    """Add the tables of all objects to the plan.
-
-    Parameters
-    ----------
-    planner : Planner
-        Has the plan.
-    found : list of (Objects, TypeLayout)
-        As they are in the run, ``event`` being a position in the list of events.
-    size : int
-        Bytes of all payloads.
-    """
-    events = planner.plan.count
-    if not events:
-        return
-    _add_times(planner, events)
-    span = block_events(events, size)
-    for objects, layout in found:
-        rows = epics.expanded(objects, events)
-        planner.add_table(GROUP, rows, layout, span, True, extras=("_damage", "_mask"), nan=True)
-    for name, found_in, records in epics.in_force(planner):
-        epics.add_rows(planner, GROUP, name, found_in, records, aligned=events)
+def add_times(planner: Planner) -> None:
+    """Add the times and steps of all events."""
+    events = planner.chosen.count
+    for first_block, blocks in planner.blocks.values():
+        numbers = []
+        for name, text in (("time", "@psanacli.time"), ("step", "i4")):
+            form = form_of(text)
+            chunk = min(events, STAMP_ROWS)
+            numbers.append(planner.plan.add(Dataset(f"{GROUP}/{name}", form, events, chunk, form.dtype.itemsize)))
+        bounds = np.array([0, *(stop for _, stop, _ in blocks)])
+        table = Table(GROUP, EveryEvent(), first_block, bounds, (), tuple(numbers), ("time", "step"))
+        planner.plan.tables.append(table)
 
 
-def _add_times(planner: Planner, events: int) -> None:
-    numbers = []
-    for name, text in (("time", "@psanacli.time"), ("step", "i4")):
-        form = form_of(text)
-        chunk = min(events, STAMP_ROWS)
-        numbers.append(planner.plan.add(Dataset(f"{GROUP}/{name}", form, events, chunk, form.dtype.itemsize)))
-    nothing = epics.nothing(np.arange(events))
-    planner.plan.tables.append(Table(GROUP, nothing, (), tuple(numbers), ("time", "step")))
-
+def add_epics(planner: Planner) -> None:
+    """Add the values of EPICS variables that are in force."""
+    for step in planner.blocks:
+        for name, records in epics.in_force(planner):
+            epics.add_rows(planner, step, name, records)

@@ -7,7 +7,7 @@ first event at or after it, and of several that belong to one event the last cou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +17,15 @@ from psanacli.errors import DataError
 from psanacli.hdf5 import names
 from psanacli.hdf5.forms import compound, form_of
 from psanacli.hdf5.layout import DatasetLayout, Member
+from psanacli.hdf5.rows import EveryEvent, Rows, nothing
 from psanacli.hdf5.tables import STAMP_ROWS, Dataset, Table, Value, chunk_rows
 from psanacli.hdf5.values import Column, Encoder, base_of
-from psanacli.run import Key, Objects, Product, Variable
+from psanacli.run import Key, Objects, Places, Product, RunTable, Variable
 from psanacli.xtc import RECORD_KINDS, Source, bind
 from psanacli.xtc.columns import Batch
 
 if TYPE_CHECKING:
-    from psanacli.hdf5.plan import Planner
+    from psanacli.hdf5.plan import Planner, Step
 
 Ints = NDArray[np.int64]
 _FIRST_CTRL = 28
@@ -83,89 +84,136 @@ def add(planner: Planner) -> None:
         return
     links = _links(planner)
     _add_configure(planner, links)
-    for name, time, first in _records(planner):
-        for step in planner.steps if not planner.options.aligned else ():
-            events, rows = _entries(mode, time, first, step.first, step.stop)
-            if len(events):
-                add_rows(planner, step.path, name, events, rows, links.get(name, []))
+    for name, records in _in_force(planner):
+        for step in planner.blocks if not planner.options.aligned else ():
+            chosen = records.entries(mode, step.first, step.stop)
+            if len(chosen):
+                add_rows(planner, step, name, chosen, links.get(name, []))
 
 
-def _records(planner: Planner) -> Iterator[tuple[str, Ints, Ints]]:
-    """Give for each variable its records with a time, and the event that each belongs to."""
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The rows of one variable: each record stands at all events from `first` to before `stop`.
+
+    Attributes
+    ----------
+    places : Places
+        The records.
+    kinds, counts : ndarray
+        Their ``dbrType`` and number of elements.
+    first, stop : ndarray of int64
+        Positions of events, ascending.
+    """
+
+    places: Places
+    kinds: NDArray[Any]
+    counts: NDArray[Any]
+    first: Ints
+    stop: Ints
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int((self.stop - self.first).sum())
+
+    def select(self, chosen: Any) -> Records:
+        """Return some of the records."""
+        places, kinds, counts = self.places.select(chosen), self.kinds[chosen], self.counts[chosen]
+        return Records(places, kinds, counts, self.first[chosen], self.stop[chosen])
+
+    def entries(self, mode: str, start: int, stop: int) -> Records:
+        """Return the rows of one step.
+
+        Parameters
+        ----------
+        mode : str
+            As in the options.
+        start, stop : int
+            Its events, as positions.
+        """
+        low, high = np.searchsorted(self.first, (start, stop)).tolist()
+        first = self.first[low:high]
+        if mode != "updates" and low > 0 and stop > start and (low == high or first[0] > start):
+            low, first = low - 1, np.append(start, first)
+        some = self.select(slice(low, high))
+        return replace(some, first=first, stop=np.append(first[1:], stop) if mode == "always" else first + 1)
+
+    def before(self, positions: Ints) -> Ints:
+        """Return the number of rows before some positions."""
+        sums = np.concatenate(([0], np.cumsum(self.stop - self.first)))
+        record = np.searchsorted(self.first, positions, side="right")
+        begun = np.maximum(record - 1, 0)
+        inside = np.minimum(positions, self.stop[begun]) - self.first[begun]
+        return np.asarray(np.where(record > 0, sums[begun] + inside, 0))
+
+    def within(self, table: RunTable, first: int, stop: int) -> Objects:
+        """See `psanacli.hdf5.rows.Rows`."""
+        low, high = int(np.searchsorted(self.stop, first, side="right")), int(np.searchsorted(self.first, stop))
+        begin, end = np.maximum(self.first[low:high], first), np.minimum(self.stop[low:high], stop)
+        each = np.maximum(end - begin, 0)
+        event = np.repeat(begin - (np.cumsum(each) - each), each) + np.arange(each.sum())
+        places = self.places.select(np.repeat(np.arange(low, low + len(each)), each))
+        kind = RECORD_KINDS[int(self.kinds[0])].xtc_type
+        key = Key(kind, Source(0xFFFFFFFF, 0xFFFFFFFF))
+        where = (places.datagram, places.offset, places.size, places.flags, places.config)
+        return Objects(key, *where, Product(kind), event, np.zeros(len(event), np.uint32), np.ones(len(event), bool))
+
+
+def _in_force(planner: Planner) -> Iterator[tuple[str, Records]]:
+    """Give for each variable its records with a time, from the event that each belongs to until the next one."""
     variables = planner.run.epics
-    events = planner.table.events["group"][planner.chosen]
+    groups = np.ascontiguousarray(planner.table.events["group"])
     for name, variable in variables.items():
-        rows = variable._rows
-        kinds = variables.heads["dbrType"][rows]
-        time = rows[(kinds < _FIRST_CTRL) & (variables.heads["numElements"][rows] > 0)]
-        yield name, time, np.searchsorted(events, variables.places.group[time])
+        heads = variables.heads[variable._rows]
+        time = variable._rows[(heads["dbrType"] < _FIRST_CTRL) & (heads["numElements"] > 0)]
+        event = np.searchsorted(groups, variables.places.group[time].astype(groups.dtype))
+        first = np.asarray(planner.chosen.before(event), np.int64)
+        time, first = time[last := _last_of_each(first)], first[last]
+        heads = variables.heads[time]
+        places = variables.places.select(time)
+        until = np.append(first[1:], planner.chosen.count)
+        yield name, Records(places, heads["dbrType"], heads["numElements"], first, until)
 
 
-def in_force(planner: Planner) -> Iterator[tuple[str, Ints, Ints]]:
-    """Give for each variable the events in which it has a value, and the record of each."""
+def _last_of_each(first: Ints) -> NDArray[np.bool_]:
+    """Return which records are the last of their event."""
+    return np.append(first[1:] != first[:-1], True) if len(first) else np.zeros(0, bool)
+
+
+def in_force(planner: Planner) -> Iterator[tuple[str, Records]]:
+    """Give for each variable that has values its records with all events at which each is in force."""
     if planner.options.epics == "no":
         return
-    for name, time, first in _records(planner):
-        events, rows = _entries("always", time, first, 0, planner.plan.count)
-        if len(events):
-            yield name, events, rows
+    for name, records in _in_force(planner):
+        entries = records.entries("always", 0, planner.chosen.count)
+        if len(entries):
+            yield name, entries
 
 
-def _entries(mode: str, rows: Ints, first: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
-    """Return for one step the events that have an entry, and the record of each.
-
-    Parameters
-    ----------
-    mode : str
-        As in the options.
-    rows, first : ndarray of int64
-        Records, and the event that each belongs to, ascending.
-    start, stop : int
-        Events of the step.
-    """
-    last = np.append(first[1:] != first[:-1], True) if len(first) else np.zeros(0, bool)
-    rows, first = rows[last], first[last]
-    low, high = np.searchsorted(first, (start, stop)).tolist()
-    if mode == "always":
-        events = np.arange(max(start, int(first[0])) if len(first) else stop, stop)
-        return events, rows[np.searchsorted(first, events, side="right") - 1] if len(events) else rows[:0]
-    events, chosen = first[low:high], rows[low:high]
-    if mode == "calib-repeat" and low > 0 and stop > start and (low == high or events[0] > start):
-        events, chosen = np.append(start, events), np.append(rows[low - 1], chosen)
-    return events, chosen
-
-
-def add_rows(
-    planner: Planner, step: str, name: str, events: Ints, rows: Ints, links: Sequence[str] = (), aligned: int = 0
-) -> None:
-    """Add the table of one variable in one step; `aligned` is the number of rows of an aligned file, 0 for others."""
-    epics = planner.run.epics
-    heads = epics.heads[rows]
-    kind, count = int(heads["dbrType"][0]), int(heads["numElements"][0])
-    same = heads["dbrType"] == kind
+def add_rows(planner: Planner, step: Step, name: str, records: Records, links: Sequence[str] = ()) -> None:
+    """Add the table of one variable in one step."""
+    aligned = planner.options.aligned
+    kind, count = int(records.kinds[0]), int(records.counts[0])
+    same = records.kinds == kind
     if not same.all():
-        planner.plan.notes.append(f"EPICS {name}: {np.count_nonzero(~same)} records of another type are left out")
-        events, rows = events[same], rows[same]
-    places = epics.places.select(rows)
-    key = Key(RECORD_KINDS[kind].xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
-    damage = np.zeros(len(rows), np.uint32)
-    product = Product(key.xtc_type)
-    stored = np.ones(len(rows), bool)
-    where = (places.datagram, places.offset, places.size, places.flags, places.config)
-    objects = Objects(key, *where, product, events, damage, stored)
-    if aligned:
-        objects = expanded(objects, aligned)
-    base = f"{step}/{names.EPICS}/{names.EPICS_SOURCE}"
+        left_out = len(records.select(~same))
+        planner.plan.notes.append(f"EPICS {name}: {left_out} records of another type are left out")
+        records = records.select(same)
+    first_block, blocks = planner.blocks[step]
+    edges = np.array([first for first, _, _ in blocks] + [step.stop])
+    bounds = edges - step.first if aligned else records.before(edges)
+    rows: Rows = EveryEvent(records) if aligned else records
+    total = int(bounds[-1])
+    base = f"{step.path}/{names.EPICS}/{names.EPICS_SOURCE}"
     planner.plan.group(base, (("_xtcSrc", names.EPICS_SOURCE_WORDS),))
     column = Column(record_layout(kind, count), ())
     group = f"{base}/{names.variable_group(name)}"
     size = column.form.dtype.itemsize
-    chunk = chunk_rows(size, len(objects), STAMP_ROWS)
-    numbers = [planner.plan.add(Dataset(f"{group}/data", column.form, len(objects), chunk, size))]
+    chunk = chunk_rows(size, total, STAMP_ROWS)
+    numbers = [planner.plan.add(Dataset(f"{group}/data", column.form, total, chunk, size))]
     extras = () if aligned else ("time",)
     if not aligned:
-        numbers.append(_time(planner, group, len(objects)))
-    table = Table(group, objects, (column,), tuple(numbers), extras, bool(aligned))
+        numbers.append(_time(planner, group, total))
+    table = Table(group, rows, first_block, bounds, (column,), tuple(numbers), extras, aligned)
     planner.plan.tables.append(table)
     planner.plan.links += [(f"{base}/{alias}", names.variable_group(name)) for alias in links]
 
@@ -208,9 +256,9 @@ def _add_configure(planner: Planner, links: dict[str, list[str]]) -> None:
             continue
         planner.plan.values.append(value)
         number = _time(planner, group, 1)
-        event = np.array([planner.configure_position()])
-        objects = nothing(event)
-        planner.plan.tables.append(Table(group, objects, (), (number,), ("time",)))
+        tally = planner.in_configure(nothing(np.zeros(1, np.int64)))
+        table = Table(group, tally.rows, tally.first_block, tally.bounds, (), (number,), ("time",))
+        planner.plan.tables.append(table)
         planner.plan.links += [(f"{base}/{alias}", name) for alias in links.get(name, [])]
 
 
@@ -234,24 +282,3 @@ def _control(planner: Planner, group: str, variable: Variable) -> Value | None:
         planner.plan.notes.append(f"{group}: cannot be decoded, left out: {error.message}")
         return None
     return Value(group, (("data", base_of(layout), (1,), values),), np.zeros(8, np.uint8))
-
-
-def nothing(event: Ints) -> Objects:
-    """Return rows for events without objects."""
-    count = len(event)
-    none: dict[str, Any] = {name: np.zeros(count, np.int64) for name in ("datagram", "offset", "size", "config")}
-    words: dict[str, Any] = {name: np.zeros(count, np.uint32) for name in ("flags", "damage")}
-    kind = RECORD_KINDS[_FIRST_CTRL].xtc_type
-    stored = np.zeros(count, bool)
-    return Objects(Key(kind, Source(0, 0)), product=Product(kind), event=event, stored=stored, **none, **words)
-
-
-def expanded(objects: Objects, events: int) -> Objects:
-    """Return objects with a row for every event; those without an object are not ``stored``."""
-    arrays: dict[str, Any] = {}
-    for name, values in vars(objects).items():
-        if isinstance(values, np.ndarray):
-            arrays[name] = np.zeros(events, values.dtype)
-            arrays[name][objects.event] = values
-    arrays["event"] = np.arange(events)
-    return replace(objects, **arrays)

@@ -17,11 +17,11 @@ import numpy as np
 from h5py import h5d, h5s
 from numpy.typing import NDArray
 
-from psanacli.hdf5.names import TIME, damage_rows
+from psanacli.hdf5.names import damage_rows
 from psanacli.hdf5.output import Output
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
 from psanacli.hdf5.values import Column, Encoder, place_pointers
-from psanacli.run import PayloadError, Run
+from psanacli.run import Objects, PayloadError, Run
 from psanacli.xtc import bind
 from psanacli.xtc.columns import Batch
 
@@ -61,6 +61,35 @@ class Span(NamedTuple):
     """Rows (from `first` on) and objects."""
 
 
+class Part(NamedTuple):
+    """What a block needs of a table: which rows of each dataset it has to make, and the objects of all these."""
+
+    table: Table
+    owned: list[tuple[int, int]]
+    first: int
+    """Row of the first of the objects."""
+    objects: Objects
+
+    @property
+    def columns(self) -> Iterator[tuple[Column, int, tuple[int, int]]]:
+        """Column, dataset and rows of the datasets of the type."""
+        return zip(self.table.columns, self.table.numbers, self.owned, strict=False)
+
+    @property
+    def extras(self) -> Iterator[tuple[str, int, tuple[int, int]]]:
+        """Name, dataset and rows of the datasets that need no payload."""
+        count = len(self.table.columns)
+        return zip(self.table.extras, self.table.numbers[count:], self.owned[count:], strict=True)
+
+    @property
+    def payload_rows(self) -> tuple[int, int]:
+        """The range of objects whose payloads the columns need."""
+        needed = [(first, stop) for _, _, (first, stop) in self.columns if stop > first]
+        if not needed:
+            return 0, 0
+        return min(first for first, _ in needed) - self.first, max(stop for _, stop in needed) - self.first
+
+
 class Worker:
     """Makes the pieces of a block; any number may work at the same time.
 
@@ -78,87 +107,87 @@ class Worker:
     def __call__(self, block: Block) -> Filled:
         """Return the pieces of a block."""
         filled = Filled()
-        tables = [self.plan.tables[number] for number in block.tables]
-        ranges = [self._ranges(table, block) for table in tables]
+        parts = [self._part(self.plan.tables[number], block) for number in block.tables]
         made: dict[Hashable, list[Piece]] = {}
-        for table, owned in zip(tables, ranges, strict=True):
-            count = len(table.columns)
-            for name, number, (first, stop) in zip(table.extras, table.numbers[count:], owned[count:], strict=True):
+        for part in parts:
+            for name, number, (first, stop) in part.extras:
                 if stop > first:
-                    filled.pieces += self._extra_pieces(table, name, number, first, stop, made)
-        for table, owned, span in zip(tables, ranges, self._read(tables, ranges, filled), strict=True):
+                    filled.pieces += self._extra_pieces(part, name, number, first, stop, made)
+        for part, span in zip(parts, self._read(parts, filled), strict=True):
             encoder = Encoder()
-            for column, number, (first, stop) in zip(table.columns, table.numbers, owned, strict=False):
+            for column, number, (first, stop) in part.columns:
                 if stop > first:
-                    rows = self._rows(table, column, span, first, stop, encoder)
+                    rows = self._rows(part.table, column, span, first, stop, encoder)
                     filled.pieces += self._pieces(number, first, rows, encoder)
             if encoder.changed:
-                filled.changed[table.group] += encoder.changed
+                filled.changed[part.table.group] += encoder.changed
         return filled
 
-    def _ranges(self, table: Table, block: Block) -> list[tuple[int, int]]:
-        """Return which rows of each dataset belong to a block: the chunks whose first row is in it."""
-        low, high = np.searchsorted(table.objects.event, (block.first, block.stop)).tolist()
-        found = []
+    def _part(self, table: Table, block: Block) -> Part:
+        """Return the rows of a table that a block needs."""
+        low, high = table.rows_before(block.number), table.rows_before(block.number + 1)
+        owned = []
         for number in table.numbers:
             dataset = self.plan.datasets[number]
             size = dataset.chunk if self.plan.direct(dataset) else 1
-            found.append((-(-low // size) * size, min(-(-high // size) * size, dataset.rows)))
-        return found
+            owned.append((-(-low // size) * size, min(-(-high // size) * size, dataset.rows)))
+        some = [rows for rows in owned if rows[1] > rows[0]] or [(low, high)]
+        first, stop = min(rows[0] for rows in some), max(rows[1] for rows in some)
+        return Part(table, owned, first, self.plan.rows(self.run.table, table, first, stop))
 
-    def _read(self, tables: list[Table], ranges: list[list[tuple[int, int]]], filled: Filled) -> list[Span]:
+    def _read(self, parts: list[Part], filled: Filled) -> list[Span]:
         """Read the payloads of all tables, what lies side by side in one go."""
-        bounds = [_payload_rows(table, owned) for table, owned in zip(tables, ranges, strict=True)]
+        bounds = [part.payload_rows for part in parts]
         chosen = [
-            first + np.flatnonzero(table.objects.stored[first:stop])
-            for table, (first, stop) in zip(tables, bounds, strict=True)
+            first + np.flatnonzero(part.objects.stored[first:stop])
+            for part, (first, stop) in zip(parts, bounds, strict=True)
         ]
         try:
-            payloads = self.run.read_many([table.objects for table in tables], chosen)
+            payloads = self.run.read_many([part.objects for part in parts], chosen)
         except PayloadError:
-            chosen = [self._readable(table, rows, filled) for table, rows in zip(tables, chosen, strict=True)]
-            payloads = self.run.read_many([table.objects for table in tables], chosen)
+            chosen = [self._readable(part, rows, filled) for part, rows in zip(parts, chosen, strict=True)]
+            payloads = self.run.read_many([part.objects for part in parts], chosen)
         spans = []
-        for table, (first, stop), rows, payload in zip(tables, bounds, chosen, payloads, strict=True):
+        for part, (first, stop), rows, payload in zip(parts, bounds, chosen, payloads, strict=True):
+            table, objects = part.table, part.objects
             batches = []
-            configs = table.objects.config[rows]
+            configs = objects.config[rows]
             for config in np.unique(configs).tolist():
                 same = np.flatnonzero(configs == config)
                 layout = (
-                    bind(table.objects.key.xtc_type, table.config)
-                    if table.config
-                    else self.run.layout(table.objects, config)
+                    bind(objects.key.xtc_type, table.config) if table.config else self.run.layout(objects, config)
                 )
                 starts, sizes = payload.starts[same], payload.sizes[same]
                 fits = layout.fits(payload.buffer, starts, sizes)
                 if not fits.all():
-                    self._blank(table, rows[same[~fits]], filled)
+                    self._blank(part, rows[same[~fits]], filled)
                     same, starts, sizes = same[fits], starts[fits], sizes[fits]
                 batches.append((rows[same] - first, layout.batch(payload.buffer, starts, sizes)))
-            spans.append(Span(first, stop, batches))
+            spans.append(Span(part.first + first, part.first + stop, batches))
         return spans
 
-    def _readable(self, table: Table, rows: Array, filled: Filled) -> Array:
+    def _readable(self, part: Part, rows: Array, filled: Filled) -> Array:
         """Return the rows whose payloads are sound; the others stay blank."""
         sound = np.ones(len(rows), bool)
         for index in range(len(rows)):
             try:
-                self.run.read(table.objects, rows[index : index + 1])
+                self.run.read(part.objects, rows[index : index + 1])
             except PayloadError:
                 sound[index] = False
         if not sound.all():
-            self._blank(table, rows[~sound], filled)
+            self._blank(part, rows[~sound], filled)
         return rows[sound]
 
-    def _blank(self, table: Table, rows: Array, filled: Filled) -> None:
+    def _blank(self, part: Part, rows: Array, filled: Filled) -> None:
         """Count objects that are damaged or do not fit into their payloads, and take them out of the mask.
 
         The chunk of the mask belongs to this block or to an earlier one, so it is in its place by then.
         """
+        table = part.table
         filled.broken[table.group] += len(rows)
         number = table.numbers[len(table.columns) + table.extras.index("_mask")] if "_mask" in table.extras else -1
         if number >= 0:
-            filled.pieces += [Piece(number, row, 1, np.zeros(1, np.uint8)) for row in rows.tolist()]
+            filled.pieces += [Piece(number, row, 1, np.zeros(1, np.uint8)) for row in (part.first + rows).tolist()]
 
     def _rows(self, table: Table, column: Column, span: Span, first: int, stop: int, encoder: Encoder) -> Array:
         """Return the rows `first` to `stop` of a column; what has no object is blank."""
@@ -179,42 +208,39 @@ class Worker:
         return result
 
     def _extra_pieces(
-        self, table: Table, name: str, number: int, first: int, stop: int, made: dict[Hashable, list[Piece]]
+        self, part: Part, name: str, number: int, first: int, stop: int, made: dict[Hashable, list[Piece]]
     ) -> list[Piece]:
         """Return the pieces of ``time`` and its like, which regular detectors share: made once a block."""
-        same = self._content(table, name, number, first, stop)
-        found = made.get(same) if same is not None else None
+        rows = slice(first - part.first, stop - part.first)
+        same = self._content(part.objects, rows, name)
+        key = (same, stop - first, self.plan.datasets[number].chunk)
+        found = made.get(key) if same is not None else None
         if found is not None:
             shift = first - found[0].row
             return [piece._replace(dataset=number, row=piece.row + shift) for piece in found]
-        pieces = list(self._pieces(number, first, self._extra(table, name, first, stop), Encoder()))
+        pieces = list(self._pieces(number, first, self._extra(part.objects, rows, name), Encoder()))
         if same is not None:
-            made[same] = pieces
+            made[key] = pieces
         return pieces
 
-    def _content(self, table: Table, name: str, number: int, first: int, stop: int) -> Hashable:
+    def _content(self, objects: Objects, rows: slice, name: str) -> Hashable:
         """Return what says all about the rows of a dataset without payload; None if they have to be looked at."""
-        objects = table.objects
-        begin = int(objects.event[first])
-        if int(objects.event[stop - 1]) - begin != stop - first - 1:
-            return None  # not in every event
         values = {"_damage": objects.damage, "_mask": objects.stored}.get(name)
-        if values is None:
-            return name, begin, stop - first, self.plan.datasets[number].chunk
-        if values.strides[0]:
-            return None
-        return name, values[first].item(), stop - first, self.plan.datasets[number].chunk
+        if values is not None:
+            return (name, values[rows.start].item()) if not values.strides[0] else None
+        begin = int(objects.event[rows.start])
+        inside = int(objects.event[rows.stop - 1]) - begin + 1
+        return (name, begin) if inside == rows.stop - rows.start else None  # in every event
 
-    def _extra(self, table: Table, name: str, first: int, stop: int) -> Array:
+    def _extra(self, objects: Objects, rows: slice, name: str) -> Array:
         """Return rows of a dataset that the type does not have: ``time``, ``_damage``, ``_mask``."""
-        objects = table.objects
         if name == "time":
-            return stamps(self.plan.events, objects.event[first:stop])
+            return self.plan.stamps(self.run.table, objects.event[rows])
         if name == "step":
-            return np.ascontiguousarray(self.plan.events["step"][objects.event[first:stop]], "<i4")
+            return np.ascontiguousarray(self.run.table.events["step"][self.plan.chosen.at(objects.event[rows])], "<i4")
         if name == "_damage":
-            return damage_rows(objects.damage[first:stop])
-        return objects.stored[first:stop].astype(np.uint8)
+            return damage_rows(objects.damage[rows])
+        return objects.stored[rows].astype(np.uint8)
 
     def _pieces(self, number: int, first: int, rows: Array, encoder: Encoder) -> Iterator[Piece]:
         """Cut rows into pieces: chunks as they stand in the file, or rows for HDF5 to write."""
@@ -231,23 +257,6 @@ class Worker:
                 whole[: len(chunk)] = chunk
                 chunk = whole
             yield Piece(number, first + start, 0, self.plan.compression.chunk(chunk.reshape(-1), dataset.item))
-
-
-def stamps(events: Array, chosen: Array) -> Array:
-    """Return the rows of ``time`` of some events."""
-    rows = np.empty(len(chosen), TIME)
-    picked = events[chosen]
-    for name in TIME.names or ():
-        rows[name] = picked[name]
-    return rows
-
-
-def _payload_rows(table: Table, owned: list[tuple[int, int]]) -> tuple[int, int]:
-    """Return the rows whose payloads the columns need."""
-    needed = [(first, stop) for first, stop in owned[: len(table.columns)] if stop > first]
-    if not needed:
-        return 0, 0
-    return min(first for first, _ in needed), max(stop for _, stop in needed)
 
 
 def _taken(batch: Batch, rows: slice) -> Batch:
@@ -306,10 +315,9 @@ class Placer:
 
         They refer to places in the file that the checkpoint knows nothing of.
         """
-        first = self.plan.blocks[done].first if done < len(self.plan.blocks) else len(self.plan.events)
         with self.output.told():
             for table in self.plan.tables:
-                row = int(np.searchsorted(table.objects.event, first))
+                row = table.rows_before(done)
                 for number in table.numbers:
                     plan = self.plan.datasets[number]
                     if plan.form.pointers and row % plan.chunk and row < plan.rows:

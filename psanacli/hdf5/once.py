@@ -105,7 +105,7 @@ def _places(planner: Planner, history: History) -> dict[str, int]:
 
 
 def in_configure(planner: Planner, key: Key) -> Objects | None:
-    """Return the object of an event type in Configure, as the one row of a table; None if there is none."""
+    """Return the object of an event type in Configure; None if there is none."""
     table = planner.table
     products = table.contents.products.get((key.xtc_type.name, key.source.identity), [])
     if not products or key.xtc_type.kind == "config":
@@ -130,7 +130,7 @@ def in_configure(planner: Planner, key: Key) -> Objects | None:
     if not fits[0]:
         return None
     flags = table.contributions["flags"][contribution]
-    event = np.array([planner.configure_position()])
+    event = np.zeros(1, np.int64)
     damage = table.contributions["damage"][contribution]
     return Objects(key, datagram, offset, size, flags, config, product, event, damage, np.ones(1, bool))
 

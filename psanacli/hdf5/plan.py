@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,29 @@ from psanacli.hdf5.absent import Absences
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.options import Selection, TranslateOptions
-from psanacli.hdf5.parts import PARTS, config_inside_of, part_of
+from psanacli.hdf5.parts import PARTS, config_inside_of
+from psanacli.hdf5.rows import Chosen, Detected, EveryEvent, Given, Rows
 from psanacli.hdf5.tables import STAMP_ROWS, Block, Dataset, Plan, Table, block_events, chunk_rows, cut_blocks
+from psanacli.hdf5.tally import MOST_SIZES, MOST_TRIED, Range, Tally
 from psanacli.hdf5.values import Column, columns_of, joined
-from psanacli.run import Action, Form, Key, Objects, Run
+from psanacli.run import Action, Key, Objects, Run
 from psanacli.xtc import Record, bind
 
 Ints = NDArray[np.int64]
-_MOST_TRIED = 100
-"""Objects that are tried, the largest first, to learn the shape of all."""
-_MOST_SIZES = 32
-"""Objects of different sizes that are looked at, the largest first: their arrays may have different shapes."""
+_AT_ONCE = 1 << 16
+"""Events whose sizes are looked at in one go."""
 _EXTRAS = {"time": "@psanacli.time", "_damage": "@psanacli.damage", "_mask": "u1"}
+
+
+class Kind(NamedTuple):
+    """What the tables of a file have: datasets besides those of the type, and what blank rows are (see `Table`)."""
+
+    extras: tuple[str, ...]
+    nan: bool
+
+
+STEP_KIND = Kind(tuple(_EXTRAS), False)
+ALIGNED_KIND = Kind(("_damage", "_mask"), True)
 
 
 @dataclass(frozen=True)
@@ -53,11 +64,11 @@ class Planner:
 
     Attributes
     ----------
-    chosen : ndarray of int64
-        Numbers of the events of the run that are translated.
-    position : ndarray of int64
-        For each event of the run its position among them, -1 for the others.
+    chosen : Chosen
+        The events of the run that are translated.
     steps : list of Step
+    blocks : dict of Step to (int, list of Range)
+        Number of the first block of each step, and its blocks.
     """
 
     def __init__(self, run: Run, options: TranslateOptions) -> None:
@@ -65,41 +76,40 @@ class Planner:
         self.table = run.table
         self.options = options
         self.selection = Selection(options, run.aliases)
-        events = self.table.events
-        self.chosen = options.numbers(len(events))
-        if options.steps is not None:
-            known = len(self.table.steps)
-            for number in options.steps:
-                if not 0 <= number < known:
-                    raise NotFoundError(f"there is no step {number}", f"the run has the steps 0 to {known - 1}")
-            self.chosen = self.chosen[np.isin(events["step"][self.chosen], options.steps)]
-        self.position = np.full(len(events), -1, np.int64)
-        self.position[self.chosen] = np.arange(len(self.chosen))
-        chosen = events if len(self.chosen) == len(events) else events[self.chosen]
-        self.plan = Plan({}, options.compression, chosen, len(self.chosen))
+        self.chosen = self._choose()
+        self.plan = Plan({}, options.compression, self.chosen)
         self.steps: list[Step] = []
+        self.blocks: dict[Step, tuple[int, list[Range]]] = {}
         self._filled: set[str] = set()
         self._templates: dict[tuple[str, tuple[int, int], int], tuple[Column, ...]] = {}
+
+    def _choose(self) -> Chosen:
+        """Return the events that the options choose."""
+        count, wanted, steps = len(self.table.events), self.options.events, self.options.steps
+        known = len(self.table.steps)
+        for number in steps or ():
+            if not 0 <= number < known:
+                raise NotFoundError(f"there is no step {number}", f"the run has the steps 0 to {known - 1}")
+        if steps is None and isinstance(wanted, slice) and wanted.indices(count) == (0, count, 1):
+            return Chosen(count)
+        numbers = self.options.numbers(count)
+        if steps is not None:
+            numbers = numbers[np.isin(self.table.events["step"][numbers], steps)]
+        return Chosen(len(numbers), numbers)
 
     def make(self) -> Plan:
         """Return the plan."""
         self._nest()
-        found = list(self._objects())
+        keys = list(self.keys())
         once.add(self)
-        sizes = np.zeros(len(self.plan.events), np.int64)
-        for objects, _ in found:
-            sizes += np.bincount(objects.event, objects.size * objects.stored, len(sizes)).astype(np.int64)
-        sums = np.concatenate(([0], np.cumsum(sizes)))
         if self.options.aligned:
-            aligned.add(self, found, int(sums[-1]))
-            self.steps = [Step(aligned.GROUP, 0, 0, len(sizes))]
-        for step in self.steps if not self.options.aligned else ():
-            events = step.stop - step.first
-            span = block_events(events, int(sums[step.stop] - sums[step.first]))
-            for objects, layout in found:
-                first, stop = np.searchsorted(objects.event, (step.first, step.stop)).tolist()
-                if stop > first:
-                    self.add_table(step.path, objects.select(slice(first, stop)), layout, span, stop - first == events)
+            self.steps = [Step(aligned.GROUP, 0, 0, self.chosen.count)] if self.chosen.count else []
+        self._cut([key for key, _ in keys])
+        if self.options.aligned:
+            aligned.add_times(self)
+        self._add_tables(keys)
+        if self.options.aligned:
+            aligned.add_epics(self)
         if self.options.configure_events:
             self._add_configure()
         filled = {table.group for table in self.plan.tables}
@@ -107,7 +117,7 @@ class Planner:
         self.plan.values = [value for value in self.plan.values if value.group not in filled]
         outside.add(self.plan, self.run, self.chosen)
         epics.add(self)
-        self._cut(sums)
+        self._list_blocks()
         if not self.options.missing_ok:
             self.selection.check()
         return self.plan
@@ -120,7 +130,7 @@ class Planner:
         begin = np.flatnonzero(groups["action"] == Action.BEGIN_JOB)
         self.configure = int(begin[0]) if len(begin) else -1
         self.plan.group(names.CONFIGURE, self._clock("start", self.configure))
-        last = int(self.chosen[-1]) if len(self.chosen) else -1
+        last = int(self.chosen.span(0, self.chosen.count)[1]) - 1 if self.chosen.count else -1
         cut = last + 1 < len(self.table.events) and self.options.ends_early
         beyond = int(self.table.events["group"][last + 1]) if cut else -1
         run = step = number = -1
@@ -146,7 +156,7 @@ class Planner:
         if self.options.steps is not None and number not in self.options.steps:
             return
         row = self.table.steps[number]
-        first, stop = np.searchsorted(self.chosen, (int(row["first"]), int(row["stop"]))).tolist()
+        first, stop = self.chosen.before(np.array([row["first"], row["stop"]])).tolist()
         self.steps.append(Step(path, number, first, stop))
 
     def _close(self, opened: tuple[str, tuple[tuple[str, Any], ...]] | None, group: int, number: int) -> None:
@@ -166,24 +176,24 @@ class Planner:
 
     # ---- event data ------------------------------------------------------------------------------------------------
 
-    def _objects(self) -> Iterator[tuple[Objects, TypeLayout]]:
-        """Give the objects of all types that are translated, ``event`` being a position in the list of events."""
-        absences = Absences(self)
-        for key, layout in self.keys():
-            objects = self.table.objects(key.xtc_type, key.source)
-            if key.xtc_type.name != layout.name and key.xtc_type.name in PARTS:
-                objects = part_of(objects, layout.name)
-            if objects.product.form is Form.SORTED_QUADS:
-                # Quadrants are put in order when they become columns, all at once.
-                objects = replace(objects, product=objects.product._replace(form=Form.STORED))
-            objects = absences.complete(objects)
-            rows = np.flatnonzero((objects.stored | (objects.damage != 0)) & (self.position[objects.event] >= 0))
-            if len(rows) < len(objects):
-                objects = objects.select(rows)
-            if len(self.chosen) < len(self.position):
-                objects = replace(objects, event=self.position[objects.event])
-            if len(rows):
-                yield objects, layout
+    def _add_tables(self, keys: list[tuple[Key, TypeLayout]]) -> None:
+        """Add the tables of all objects, step by step; the rows of all are counted on the way."""
+        absences = Absences(self.table)
+        tallies = []
+        for key, layout in keys:
+            part = layout.name if key.xtc_type.name != layout.name and key.xtc_type.name in PARTS else ""
+            detected = Detected(key, part, self.chosen, absences)
+            absences.watch(self.table, key, detected.found)
+            rows: Rows = EveryEvent(detected) if self.options.aligned else detected
+            tallies.append((Tally(rows), layout))
+        kind = ALIGNED_KIND if self.options.aligned else STEP_KIND
+        for step, (first_block, blocks) in self.blocks.items():
+            events, size = step.stop - step.first, sum(size for _, _, size in blocks)
+            for tally, layout in tallies:
+                tally.begin(first_block)
+                tally.count(self.table, blocks)
+                if tally.samples is not None:
+                    self.add_table(step.path, tally, layout, block_events(events, size), kind)
 
     def keys(self) -> Iterator[tuple[Any, TypeLayout]]:
         """Give the keys of the run that have an HDF5 form and are selected, in the order of event keys."""
@@ -197,49 +207,38 @@ class Planner:
                     found.append((Key(xtc_type, source), layout))
         return iter(sorted(found, key=lambda entry: (entry[0].source.identity, entry[1].name)))
 
-    def add_table(
-        self,
-        path: str,
-        objects: Objects,
-        layout: TypeLayout,
-        span: int,
-        dense: bool,
-        extras: tuple[str, ...] = tuple(_EXTRAS),
-        nan: bool = False,
-    ) -> None:
+    def add_table(self, path: str, tally: Tally, layout: TypeLayout, span: int, kind: Kind = STEP_KIND) -> None:
         """Add the table of one source in one step.
 
         Parameters
         ----------
         path : str
             Group of the step.
-        objects : Objects
-            Its rows, ``event`` being a position in the list of events.
+        tally : Tally
+            Its rows.
         layout : TypeLayout
             Of the type.
         span : int
             Events in a block.
-        dense : bool
-            Whether there is a row for each event, so that chunks can end where blocks do.
-        extras : tuple of str
-            Datasets beside those of the type.
-        nan : bool
-            What blank rows are (see `Table`).
+        kind : Kind
+            What a table of the file has besides the datasets of the type.
         """
-        source = objects.key.source
+        samples, bounds = tally.samples, tally.bounds
+        assert samples is not None, "a table without rows"
+        rows = int(bounds[-1])
+        source = samples.key.source
         group = f"{path}/{layout.group}/{names.source_group(source)}"
         if group in self._filled:  # sources without a name of their own
             group += f".{source.phy:x}"
         self._filled.add(group)
-        config = config_inside_of(self.run, objects)
-        columns = self._columns(objects, layout, group, config)
-        attributes = once.source_attributes(once.source_of(self, objects, 0), layout if columns else None)
+        config = config_inside_of(self.run, samples)
+        columns = self._columns(samples, layout, group, config)
+        attributes = once.source_attributes(once.source_of(self, samples, 0), layout if columns else None)
         self.plan.group(f"{path}/{layout.group}", once.TYPE_ATTRIBUTES)
         self.plan.group(group, attributes)
-        damaged = int(np.count_nonzero(~objects.stored & (objects.damage != 0)))
-        if damaged:
-            self.plan.damage[group] = damaged
-        rows = len(objects)
+        if tally.damaged:
+            self.plan.damage[group] = tally.damaged
+        dense = rows == tally.events  # a row for each event, so that chunks can end where blocks do
         numbers = []
         for column in columns:
             form = column.form
@@ -247,11 +246,13 @@ class Planner:
             chunk = chunk_rows(form.dtype.itemsize, rows, most)
             item = column.base.dtype.itemsize
             numbers.append(self.plan.add(Dataset(f"{group}/{column.name}", form, rows, chunk, item)))
-        for name in extras:
+        for name in kind.extras:
             form = form_of(_EXTRAS[name])
             chunk = min(rows, STAMP_ROWS)
             numbers.append(self.plan.add(Dataset(f"{group}/{name}", form, rows, chunk, form.dtype.itemsize)))
-        self.plan.tables.append(Table(group, objects, columns, tuple(numbers), extras, nan, config))
+        self.plan.tables.append(
+            Table(group, tally.rows, tally.first_block, bounds, columns, tuple(numbers), kind.extras, kind.nan, config)
+        )
 
     def _columns(
         self, objects: Objects, layout: TypeLayout, group: str, config: Record | None
@@ -262,10 +263,10 @@ class Planner:
             return ()
         _, distinct = np.unique(-objects.size[stored], return_index=True)
         # The largest may be damaged ones; so others of their size have a chance too.
-        largest = stored[np.argsort(-objects.size[stored], kind="stable")][:_MOST_TRIED]
+        largest = stored[np.argsort(-objects.size[stored], kind="stable")][:MOST_TRIED]
         found: tuple[Column, ...] = ()
         failure = ""
-        for row in dict.fromkeys([*stored[distinct][:_MOST_SIZES].tolist(), *largest.tolist()]):
+        for row in dict.fromkeys([*stored[distinct][:MOST_SIZES].tolist(), *largest.tolist()]):
             if found and row not in stored[distinct]:
                 break
             number = int(objects.config[row])
@@ -288,42 +289,52 @@ class Planner:
             self.plan.notes.append(f"{group}: cannot be decoded, only its times are stored: {failure}")
         return tuple(column for column in found if not column.empty)
 
-    def configure_position(self) -> int:
-        """Return the position of the Configure transition, which stands behind all events in their list."""
-        if len(self.plan.events) == len(self.chosen):
-            events = np.zeros(1, self.plan.events.dtype)
-            head = self.table.datagrams[self.table.rows_of(self.configure)[0]]
-            events["seconds"], events["nanoseconds"] = head["seconds"], head["nanoseconds"]
-            events["ticks"], events["control"] = head["stamp_low"] & 0xFFFFFF, head["stamp_low"] >> 24
-            events["fiducials"], events["vector"] = head["stamp_high"] & 0x1FFFF, head["stamp_high"] >> 17
-            self.plan.events = np.concatenate((self.plan.events, events))
-        return len(self.chosen)
+    def in_configure(self, objects: Objects) -> Tally:
+        """Return the rows of objects of the Configure transition, which stands behind all events in their list."""
+        if self.plan.configure is None:
+            head = self.table.datagrams[self.table.rows_of(self.configure)[:1]]
+            time = np.zeros(1, names.TIME)
+            time["seconds"], time["nanoseconds"] = head["seconds"], head["nanoseconds"]
+            time["ticks"], time["control"] = head["stamp_low"] & 0xFFFFFF, head["stamp_low"] >> 24
+            time["fiducials"], time["vector"] = head["stamp_high"] & 0x1FFFF, head["stamp_high"] >> 17
+            self.plan.configure = time
+        tally = Tally(Given(replace(objects, event=np.full(len(objects), self.chosen.count))))
+        tally.begin(sum(len(blocks) for _, blocks in self.blocks.values()))
+        tally.count(self.table, [(self.chosen.count, self.chosen.count + 1, 0)])
+        return tally
 
     def _add_configure(self) -> None:
         """Add the event data of the Configure transition (beam-line data are there, though no measurements)."""
         for key, layout in self.keys() if self.configure >= 0 else ():
             objects = once.in_configure(self, key)
             if objects is not None:
-                self.add_table(names.CONFIGURE, objects, layout, 1, True)
+                self.add_table(names.CONFIGURE, self.in_configure(objects), layout, 1)
 
     # ---- blocks ----------------------------------------------------------------------------------------------------
 
-    def _cut(self, sums: Ints) -> None:
-        """Cut the events into blocks, and list the tables of each."""
-        ranges = cut_blocks([(step.first, step.stop) for step in self.steps], np.diff(sums))
-        if len(self.plan.events) >= len(sums):
-            ranges.append((len(sums) - 1, len(self.plan.events)))
-            sums = np.append(sums, sums[-1])
-        firsts = np.array([first for first, _ in ranges], np.int64)
+    def _cut(self, keys: list[Key]) -> None:
+        """Cut the steps into blocks."""
+
+        def sizes(first: int, stop: int) -> Ints:
+            return self.table.payload_sizes(keys, self.chosen.at(np.arange(first, stop)))
+
+        def size(first: int, stop: int) -> int:
+            return sum(int(sizes(at, min(at + _AT_ONCE, stop)).sum()) for at in range(first, stop, _AT_ONCE))
+
+        done = 0
+        ranges = cut_blocks([(step.first, step.stop) for step in self.steps], size, sizes)
+        for step, blocks in zip(self.steps, ranges, strict=True):
+            self.blocks[step] = done, blocks
+            done += len(blocks)
+
+    def _list_blocks(self) -> None:
+        """Put the blocks into the plan, each with the tables that have rows in it."""
+        ranges = [block for _, blocks in self.blocks.values() for block in blocks]
+        if self.plan.configure is not None:
+            ranges.append((self.chosen.count, self.chosen.count + 1, 0))
         inside: list[list[int]] = [[] for _ in ranges]
         for number, table in enumerate(self.plan.tables):
-            event = table.objects.event
-            low = int(np.searchsorted(firsts, event[0], side="right")) - 1
-            high = int(np.searchsorted(firsts, event[-1], side="right"))
-            for block in range(low, high):
-                inside[block].append(number)
-        for (first, stop), tables in zip(ranges, inside, strict=True):
-            if tables:
-                size = int(sums[stop] - sums[first])
-                self.plan.blocks.append(Block(len(self.plan.blocks), first, stop, tuple(tables), size))
-
+            for block in np.flatnonzero(np.diff(table.bounds)).tolist():
+                inside[table.first_block + block].append(number)
+        for number, ((first, stop, size), tables) in enumerate(zip(ranges, inside, strict=True)):
+            self.plan.blocks.append(Block(number, first, stop, tuple(tables), size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from psanacli.hdf5.compression import Compression
 from psanacli.hdf5.forms import Form
+from psanacli.hdf5.names import TIME
+from psanacli.hdf5.rows import Chosen, Rows
 from psanacli.hdf5.values import Column
-from psanacli.run import Objects
+from psanacli.run import Objects, RunTable
 from psanacli.xtc import Record
 
 Ints = NDArray[np.int64]
@@ -62,8 +64,12 @@ class Table:
     ----------
     group : str
         Path of the group.
-    objects : Objects
-        A row each, in the order of events; a row that is not ``stored`` is blank.
+    rows : Rows
+        Where its rows are; one that is not ``stored`` is blank.
+    first_block : int
+        Number of the first block that can have rows.
+    bounds : ndarray of int64
+        Rows before each block from that on; the last is the number of all rows.
     columns : tuple of Column
         The datasets of the type; none if all rows are blank.
     numbers : tuple of int
@@ -77,12 +83,24 @@ class Table:
     """
 
     group: str
-    objects: Objects
+    rows: Rows
+    first_block: int
+    bounds: Ints
     columns: tuple[Column, ...]
     numbers: tuple[int, ...]
     extras: tuple[str, ...] = ("time", "_damage", "_mask")
     nan: bool = False
     config: Record | None = None
+
+    def rows_before(self, block: int) -> int:
+        """Return the number of rows before a block."""
+        return int(self.bounds[min(max(block - self.first_block, 0), len(self.bounds) - 1)])
+
+    def blocks_of(self, first: int, stop: int) -> tuple[int, int]:
+        """Return the range of blocks that have the rows `first` to `stop`, of which there is one at least."""
+        low = int(np.searchsorted(self.bounds, first, side="right")) - 1
+        high = int(np.searchsorted(self.bounds, stop))
+        return self.first_block + low, self.first_block + high
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +154,10 @@ class Plan:
         Soft links: path, and where it leads (relative).
     external : list of (str, str, str)
         External links: path, file, path in it.
-    events : ndarray of EVENT
-        The events that are translated, in order, then the Configure transition; ``event`` in tables counts in it.
-    count : int
-        Number of events, Configure excepted.
+    chosen : Chosen
+        The events that are translated.
+    configure : ndarray of TIME or None
+        The time of the Configure transition, whose position is behind all events.
     blocks : list of Block
     notes : list of str
         What the user should know.
@@ -149,8 +167,8 @@ class Plan:
 
     attributes: dict[str, Any]
     compression: Compression
-    events: NDArray[Any]
-    count: int
+    chosen: Chosen
+    configure: NDArray[Any] | None = None
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -161,6 +179,30 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     damage: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of events, Configure excepted."""
+        return self.chosen.count
+
+    def rows(self, run: RunTable, table: Table, first: int, stop: int) -> Objects:
+        """Return some rows of a table, ``event`` being a position in the list of events."""
+        low, high = table.blocks_of(first, stop)
+        objects = table.rows.within(run, self.blocks[low].first, self.blocks[high - 1].stop)
+        begin = table.rows_before(low)
+        if (begin, len(objects)) == (first, stop - first):
+            return objects
+        return objects.select(slice(first - begin, stop - begin))
+
+    def stamps(self, run: RunTable, positions: NDArray[np.integer]) -> NDArray[Any]:
+        """Return the rows of ``time`` of events."""
+        if self.configure is not None and len(positions) and positions[-1] >= self.count:
+            return self.configure  # in a block of its own
+        rows = np.empty(len(positions), TIME)
+        picked = run.events[self.chosen.at(positions)]
+        for name in TIME.names or ():
+            rows[name] = picked[name]
+        return rows
 
     @property
     def bytes(self) -> int:
@@ -229,29 +271,42 @@ def chunk_rows(row_bytes: int, rows: int, span: int) -> int:
     return max(1, min(1 << wanted.bit_length() - 1, rows))
 
 
-def cut_blocks(steps: Sequence[tuple[int, int]], sizes: Ints) -> list[tuple[int, int]]:
-    """Return ranges of events of about `BLOCK_BYTES`: powers of two, counted from the begin of their step.
+def cut_blocks(
+    steps: Sequence[tuple[int, int]], size: Callable[[int, int], int], sizes: Callable[[int, int], Ints]
+) -> list[list[tuple[int, int, int]]]:
+    """Cut steps into blocks of about `BLOCK_BYTES`: powers of two of events, counted from the begin of their step.
 
     Parameters
     ----------
     steps : sequence of (int, int)
         First event and stop of each step.
-    sizes : ndarray of int64
-        Bytes of payload of each event.
-    """
-    sums = np.concatenate(([0], np.cumsum(sizes)))
-    found: list[tuple[int, int]] = []
+    size : callable
+        Gives the bytes of payload of a step.
+    sizes : callable
+        Gives those of each event of a range.
 
-    def cut(first: int, stop: int, width: int) -> None:
+    Returns
+    -------
+    list of list of (int, int, int)
+        For each step the first event, stop and bytes of its blocks.
+    """
+    found: list[list[tuple[int, int, int]]] = []
+
+    def cut(first: int, stop: int, width: int, sums: Ints, base: int) -> None:
         for at in range(first, stop, width):
             end = min(at + width, stop)
-            if sums[end] - sums[at] > 2 * BLOCK_BYTES and width > 1:
-                cut(at, end, width // 2)
-            elif end > at:
-                found.append((at, end))
+            inside = int(sums[end - base] - sums[at - base])
+            if inside > 2 * BLOCK_BYTES and width > 1:
+                cut(at, end, width // 2, sums, base)
+            else:
+                found[-1].append((at, end, inside))
 
     for first, stop in steps:
-        cut(first, stop, block_events(stop - first, int(sums[stop] - sums[first])))
+        found.append([])
+        width = block_events(stop - first, size(first, stop))
+        for at in range(first, stop, width):
+            end = min(at + width, stop)
+            cut(at, end, width, np.concatenate(([0], np.cumsum(sizes(at, end)))), at)
     return found
 
 

@@ -32,7 +32,7 @@ from psanacli.run.listing import DEFAULT_COLUMNS, EventTable, split_columns
 from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
-from psanacli.run.objects import Form, History, Key, Objects, Places, Product, products_of
+from psanacli.run.objects import Form, History, Key, Objects, Places, Product, chained, products_of
 from psanacli.run.origins import Origin
 from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
@@ -154,6 +154,7 @@ __all__ = [
     "calib_directory",
     "describe_event",
     "describe_index",
+    "chained",
     "event_values",
     "explain",
     "find_index",

@@ -8,6 +8,7 @@ belongs to it.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple, Self
@@ -180,6 +181,16 @@ class Objects(Places):
     def __repr__(self) -> str:
         count = np.count_nonzero(self.stored)
         return f"<Objects {self.key}: in {count} events, damaged in {len(self) - count} more>"
+
+
+def chained(parts: Sequence[Objects]) -> Objects:
+    """Return the rows of several `Objects` of one key, one after the other."""
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name, value in vars(parts[0]).items()
+        if isinstance(value, np.ndarray)
+    }
+    return replace(parts[0], **arrays)
 
 
 @dataclass(frozen=True, eq=False)

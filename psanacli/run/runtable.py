@@ -184,6 +184,17 @@ class RunTable:
         member, group, index = self._tables.find(owners, _bits(actions), first, until)
         return Occurrences(member, group, contributions[index])
 
+    def payload_sizes(self, keys: Iterable[Key], events: NDArray[np.integer] | slice) -> Ints:
+        """Return the bytes of all storable payloads of some keys in each of some events."""
+        numbers = {
+            number
+            for key in keys
+            for number, _ in self.contents.products.get((key.xtc_type.name, key.source.identity), ())
+        }
+        wanted = np.isin(self.contributions["key"], list(numbers)) & self.contents.storable
+        weights = np.bincount(self.contents.pattern, self.contents.size * wanted, len(self.start) - 1).astype(np.int64)
+        return self._tables.weigh(weights, np.ascontiguousarray(self.events["group"][events]))
+
     def position(self, member: NDArray[np.integer], row: Ints) -> Ints:
         """Return numbers that say where contributions are in the order of all: by member, then by place in it."""
         return member.astype(np.int64) << 32 | row - self.start[self.contents.pattern[row]]

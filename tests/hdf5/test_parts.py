@@ -65,9 +65,17 @@ def test_chunks_end_where_blocks_do(size: int, rows: int, span: int) -> None:
 @given(st.lists(st.integers(0, 3 * BLOCK_BYTES), max_size=60), st.integers(0, 60))
 def test_blocks_cover_all_events_in_order(sizes: list[int], cut: int) -> None:
     cut = min(cut, len(sizes))
-    blocks = cut_blocks([(0, cut), (cut, len(sizes))], np.array(sizes, np.int64))
-    assert [event for first, stop in blocks for event in range(first, stop)] == list(range(len(sizes)))
-    assert all(stop == first + 1 or sum(sizes[first:stop]) <= 2 * BLOCK_BYTES for first, stop in blocks)
+    bytes_of = np.array(sizes, np.int64)
+    steps = cut_blocks(
+        [(0, cut), (cut, len(sizes))],
+        lambda first, stop: int(bytes_of[first:stop].sum()),
+        lambda first, stop: bytes_of[first:stop],
+    )
+    blocks = [block for step in steps for block in step]
+    assert [event for first, stop, _ in blocks for event in range(first, stop)] == list(range(len(sizes)))
+    assert all(sum(sizes[first:stop]) == size for first, stop, size in blocks)
+    assert all(stop == first + 1 or size <= 2 * BLOCK_BYTES for first, stop, size in blocks)
+    assert [step[0][0] for step in steps if step] == [first for first in {0, cut} if first < len(sizes)]
 
 
 @pytest.mark.parametrize(
