@@ -17,6 +17,8 @@ from measure import at_least, at_most, cspad_run, finish, in_memory, in_turn, me
 from psanacli.demo import Sample
 
 MB = 1e6
+LENGTHS = (60_000, 400_000, 1_500_000)
+"""Events of the runs whose translation is weighed; the last is a run of 3.8 GB, three hours at 120 events/s."""
 
 
 def peak_memory(sample: Sample, output: Path, jobs: int) -> float:
@@ -73,11 +75,18 @@ def main() -> None:
             seconds = median(lambda n=jobs: in_process(small, out, n), 3)
             detail = f"{small.events / seconds:,.0f} events/s"
             at_least(f"MB/s, translate the small run, {jobs} thread(s)", small.size / MB / seconds, 200, detail)
-        for events in (60_000, 400_000):
+        shutil.rmtree(small.root)
+        peaks: dict[tuple[int, int], float] = {}
+        for events in LENGTHS:
             run = small_run(directory, events)
             for jobs in (1, 2):
-                peak = peak_memory(run, out, jobs)
+                peak = peaks[events, jobs] = peak_memory(run, out, jobs)
                 at_most(f"MB of memory, translate {events:,} events, {jobs} thread(s)", peak, 300)
+            shutil.rmtree(run.root)
+        for jobs in (1, 2):
+            low, high = LENGTHS[0], LENGTHS[-1]
+            slope = (peaks[high, jobs] - peaks[low, jobs]) * 2**20 / (high - low)
+            at_most(f"bytes of memory an event, {low:,} to {high:,}, {jobs} thread(s)", slope, 140)
     finish()
 
 

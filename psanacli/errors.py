@@ -97,3 +97,19 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """Return the hint ``did you mean ...?`` for a miss, or `otherwise` when nothing is near."""
     close = nearest(name, names)
     return f"did you mean {' or '.join(close)}?" if close else otherwise
+
+
+def check_events(wanted: slice, count: int, whose: str) -> None:
+    """Raise NotFoundError if a range of events begins behind the last one.
+
+    Parameters
+    ----------
+    wanted : slice
+        Numbers of events.
+    count : int
+        How many there are.
+    whose : str
+        Of what, such as ``"the run"``.
+    """
+    if wanted.start and wanted.start >= count:
+        raise NotFoundError(f"there is no event {wanted.start}", f"{whose} has {count} events")

@@ -170,3 +170,18 @@ cdef class Tables:
                     total += weights[datagrams[row].pattern]
                 sums[i] = total
         return np.asarray(sums)
+
+    def following(self, const int64_t[::1] numbers not None, uint32_t actions):
+        """Return for each of some groups the first one from it on that does one of `actions`; the number of groups if none."""
+        cdef int64_t count = self._groups.shape[0] // <int64_t>sizeof(Group), i, g
+        cdef int64_t[::1] found = np.empty(numbers.shape[0], np.int64)
+        cdef const Group *groups = <const Group *>&self._groups[0] if count else NULL
+        with nogil:
+            for i in range(numbers.shape[0]):
+                g = max(numbers[i], 0)
+                if i > 0 and numbers[i - 1] <= g <= found[i - 1]:  # numbers mostly ascend
+                    g = found[i - 1]
+                while g < count and not actions >> groups[g].action & 1:
+                    g += 1
+                found[i] = g
+        return np.asarray(found)

@@ -370,6 +370,55 @@ def gather(const uint8_t[::1] data, const int64_t[::1] places, int64_t size, uin
             to += size
 
 
+def move(const uint8_t[::1] data, const int64_t[::1] places, const int64_t[:, ::1] moves, int64_t item, uint8_t[::1] out):
+    """Copy some stretches of each object of `data` to their places in items of `item` bytes each, one item an object.
+
+    Parameters
+    ----------
+    data : buffer of bytes
+    places : int64 array, shape (n,)
+        Where each object begins.
+    moves : int64 array, shape (m, 3)
+        Offset from the start of the object, offset in the item, and size of each stretch.
+    item : int
+        Size of an item; what no move reaches stays as it is.
+    out : buffer of n * item bytes
+
+    Raises
+    ------
+    ValueError
+        A stretch is outside of `data` or of the item, or `out` has not exactly one item for each object.
+    """
+    cdef Py_ssize_t n = places.shape[0], m = moves.shape[0], i, k
+    cdef int64_t length = data.shape[0], total, furthest = 0, size
+    cdef const uint8_t *source
+    cdef uint8_t *to
+    if item < 0 or mul64(n, item, &total) or total != out.shape[0] or moves.shape[1] != 3:
+        raise ValueError("the output has another size than the items")
+    for k in range(m):
+        size = moves[k, 2]
+        if size < 0 or moves[k, 0] < 0 or moves[k, 1] < 0 or size > item - moves[k, 1] or moves[k, 0] > length - size:
+            raise ValueError("outside of the buffer")
+        furthest = max(furthest, moves[k, 0] + size)
+    if total == 0 or m == 0:
+        return
+    for i in range(n):
+        if places[i] < 0 or places[i] > length - furthest:
+            raise ValueError("outside of the buffer")
+    with nogil:
+        for i in range(n):
+            source = &data[0] + places[i]
+            to = &out[0] + i * item
+            for k in range(m):
+                size = moves[k, 2]
+                if size == 8:
+                    memcpy(to + moves[k, 1], source + moves[k, 0], 8)
+                elif size == 4:
+                    memcpy(to + moves[k, 1], source + moves[k, 0], 4)
+                else:
+                    memcpy(to + moves[k, 1], source + moves[k, 0], <size_t>size)
+
+
 def gather_ragged(const uint8_t[::1] data, const int64_t[::1] places, const int64_t[::1] sizes, uint8_t[::1] out):
     """Copy ``sizes[i]`` bytes from ``places[i]`` to `out`, one after the other.
 

@@ -82,6 +82,7 @@ def command(
     Times are UTC. Without options an overview of everything; --detectors, --epics, --steps, --events and --missing
     show these in full, and only these.
     """
+    from psanacli.errors import check_events
     from psanacli.run import explain as explanation
     from psanacli.run import open_runs, parse_datasource
 
@@ -93,6 +94,9 @@ def command(
     runs = open_runs(end.datasource)
     files.note_indexes(runs)
     joins.join_all(runs, requests, how, tolerance)
+    if isinstance(events, slice):
+        for run in runs:
+            check_events(events, len(run.events), f"run {run.number}")
     if png and len(runs) > 1:
         raise click.UsageError(f"--png takes one run, the data source has {len(runs)}")
     chosen = [name for name in SECTIONS if sections[name]]

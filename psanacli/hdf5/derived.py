@@ -36,6 +36,11 @@ def column(batch: Batch, accessor: str) -> Array:
     return batch.column(accessor)
 
 
+def is_special(batch: Batch, accessor: str) -> bool:
+    """Whether the values of an accessor are made here, and not by the catalogue alone."""
+    return (batch.layout.xtc_type.name, accessor) in _COLUMNS or _ELEMENT.fullmatch(accessor) is not None
+
+
 def ragged(batch: Batch, accessor: str) -> tuple[NDArray[np.int64], Array]:
     """Return lengths and rows of an array that differs in length from object to object."""
     special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))

@@ -161,11 +161,10 @@ class Records:
 def _in_force(planner: Planner) -> Iterator[tuple[str, Records]]:
     """Give for each variable its records with a time, from the event that each belongs to until the next one."""
     variables = planner.run.epics
-    groups = np.ascontiguousarray(planner.table.events["group"])
     for name, variable in variables.items():
         heads = variables.heads[variable._rows]
         time = variable._rows[(heads["dbrType"] < _FIRST_CTRL) & (heads["numElements"] > 0)]
-        event = np.searchsorted(groups, variables.places.group[time].astype(groups.dtype))
+        event = planner.table.events_from(variables.places.group[time])
         first = np.asarray(planner.chosen.before(event), np.int64)
         time, first = time[last := _last_of_each(first)], first[last]
         heads = variables.heads[time]

@@ -99,3 +99,11 @@ def damage_rows(words: np.ndarray) -> np.ndarray:
     for name, bit in DAMAGE_BITS.items():
         rows[name] = words >> bit & 1
     return rows
+
+
+def time_rows(events: np.ndarray) -> np.ndarray:
+    """Return the rows of ``time`` for rows of an event table."""
+    rows = np.empty(len(events), TIME)
+    for name in TIME.names or ():
+        rows[name] = events[name]
+    return rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import NotFoundError, UsageError, did_you_mean
+from psanacli.errors import NotFoundError, UsageError, check_events, did_you_mean
 from psanacli.hdf5.compression import Compression
 from psanacli.hdf5.layout import TypeLayout
 from psanacli.hdf5.names import source_group
@@ -78,8 +78,7 @@ class TranslateOptions:
             The slice begins behind the last event, or there is no event of a number.
         """
         if isinstance(self.events, slice):
-            if 0 < count <= (self.events.start or 0):
-                raise NotFoundError(f"there is no event {self.events.start}", f"the run has {count} events")
+            check_events(self.events, count, "the run")
             return np.arange(count)[self.events]
         numbers = np.unique(self.events)
         beyond = numbers[(numbers < 0) | (numbers >= count)]

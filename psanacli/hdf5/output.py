@@ -23,9 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import h5py
 from h5py import h5d, h5f, h5o, h5p
 
 from psanacli.errors import OutputError
+from psanacli.hdf5.names import PROVENANCE
 from psanacli.hdf5.object_header import set_shuffle_size
 
 CHECKPOINT_SECONDS = 10.0
@@ -314,6 +316,30 @@ class Output:
     def kept(self) -> bool:
         """Whether there is a checkpoint that ``--resume`` can go on from."""
         return self._kept
+
+
+def is_finished(path: Path, identity: dict[str, Any]) -> bool:
+    """Return whether a file is there that was made whole from the same and in the same way.
+
+    Parameters
+    ----------
+    path : Path
+        Its final name.
+    identity : dict
+        Names and values of its provenance, as it was written (JSON values).
+    """
+    try:
+        with suppress(OSError, RuntimeError, KeyError), h5py.File(path) as file:
+            attributes = file[PROVENANCE].attrs
+            told = {name: attributes.get(name, "[]") for name in identity}  # what is not written is an empty list
+            same = json.loads(json.dumps(identity))
+            return all(
+                (told[name] if isinstance(value, str) else json.loads(told[name])) == value
+                for name, value in same.items()
+            )
+    except (TypeError, ValueError):
+        pass  # a group of this name that others made
+    return False
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.hdf5.fill import stamps
 from psanacli.hdf5.forms import Form, form_of
+from psanacli.hdf5.names import time_rows
 from psanacli.hdf5.tables import Plan, Value
 from psanacli.outside import tolerance_text
 from psanacli.run import Joined, Run
@@ -40,7 +40,7 @@ def add(plan: Plan, run: Run, events: NDArray[np.int64]) -> None:
     for joined in run.joined.values():
         group = f"{GROUP}/{joined.name}"
         plan.group(group, _origin(joined))
-        times = stamps(run.table.events, events)
+        times = time_rows(run.table.events[events])
         plan.values.append(_value(group, [("time", form_of("@psanacli.time"), times.shape, times)]))
         taken: set[str] = {"time"}
         for name in joined.columns:

@@ -115,7 +115,8 @@ class Planner:
         filled = {table.group for table in self.plan.tables}
         # A group has one form only: an object of a transition gives way to those of events of the same step.
         self.plan.values = [value for value in self.plan.values if value.group not in filled]
-        outside.add(self.plan, self.run, self.chosen)
+        if self.run.joined:
+            outside.add(self.plan, self.run, np.asarray(self.chosen.at(np.arange(self.chosen.count)), np.int64))
         epics.add(self)
         self._list_blocks()
         if not self.options.missing_ok:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from psanacli.hdf5.compression import Compression
 from psanacli.hdf5.forms import Form
-from psanacli.hdf5.names import TIME
+from psanacli.hdf5.names import time_rows
 from psanacli.hdf5.rows import Chosen, Rows
 from psanacli.hdf5.values import Column
 from psanacli.run import Objects, RunTable
@@ -24,9 +24,10 @@ BLOCK_BYTES = 24 << 20
 """Payloads in a block, about: small enough for a few blocks in memory, large enough that Python does not show."""
 CHUNK_BYTES = 256 << 10
 """Chunks of small rows have about this size; a row of half of it or more is a chunk of its own."""
-STAMP_ROWS = 4096
+STAMP_ROWS = 1 << 11
 """Most rows in a chunk of ``time``, ``_damage`` and ``_mask``."""
-MOST_EVENTS = 1 << 12
+MOST_EVENTS = 1 << 11
+"""Most events in a block: of small detectors some 5 MB, so that blocks are small beside the tables of a long run."""
 
 
 @dataclass(frozen=True)
@@ -198,11 +199,7 @@ class Plan:
         """Return the rows of ``time`` of events."""
         if self.configure is not None and len(positions) and positions[-1] >= self.count:
             return self.configure  # in a block of its own
-        rows = np.empty(len(positions), TIME)
-        picked = run.events[self.chosen.at(positions)]
-        for name in TIME.names or ():
-            rows[name] = picked[name]
-        return rows
+        return time_rows(run.events[self.chosen.at(positions)])
 
     @property
     def bytes(self) -> int:

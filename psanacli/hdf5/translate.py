@@ -18,7 +18,7 @@ from psanacli.hdf5 import _filters, names
 from psanacli.hdf5.build import build
 from psanacli.hdf5.fill import Placer, Worker
 from psanacli.hdf5.options import TranslateOptions
-from psanacli.hdf5.output import Output
+from psanacli.hdf5.output import Output, is_finished
 from psanacli.hdf5.plan import Planner
 from psanacli.hdf5.tables import Block, Plan
 from psanacli.parallel import Team, run_ordered
@@ -46,7 +46,8 @@ class Summary:
         their payload, left blank.
     notes : list of str
     resumed : str
-        Where an interrupted translation went on, or why it did not; empty when that was not asked for.
+        Where an interrupted translation went on, or why it did not, or that the file was complete; empty when that was
+        not asked for.
     """
 
     path: Path
@@ -172,7 +173,7 @@ def translate(
     team : Team
         Who works.
     overwrite, resume : bool
-        See `Output`.
+        See `Output`.  With `resume` a file that is complete already, made from the same in the same way, is kept.
     advance : callable
         Told how far it is.
 
@@ -192,6 +193,12 @@ def translate(
     if not team.is_root:
         run_ordered((), worker, lambda block, filled: None, team)
         return None
+    if resume and is_finished(path, _origin(made)):
+        run_ordered((), worker, lambda block, filled: None, team)
+        advance(made.count, sum(block.bytes for block in made.blocks))
+        size, seconds = path.stat().st_size, time.monotonic() - begun
+        kept = "was complete, and is kept"
+        return Summary(path, made.count, size, seconds, made.damage, notes=made.notes, resumed=kept)
     with Output(path, _identity(made), overwrite=overwrite, resume=resume) as output:
         done = output.begin(lambda file: build(made, file))
         place = Placer(made, output)
@@ -222,6 +229,11 @@ def translate(
 
 def _identity(made: Plan) -> dict[str, Any]:
     """Return what has to be the same for an interrupted translation to go on."""
-    same = {name: made.provenance[name] for name in ("version", "sources", "options")}
-    return same | {"joined": made.provenance.get("joined", []), "blocks": len(made.blocks)}
+    return _origin(made) | {"blocks": len(made.blocks)}
+
+
+def _origin(made: Plan) -> dict[str, Any]:
+    """Return what a file is made from, and how."""
+    told = {name: made.provenance[name] for name in ("version", "sources", "options")}
+    return told | {"joined": made.provenance.get("joined", [])}
 

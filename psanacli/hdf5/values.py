@@ -176,8 +176,20 @@ class Encoder:
 
     def _compound(self, form: Form, batch: Batch) -> Array:
         rows = np.zeros(len(batch), form.dtype)
-        for member, inner in form.members:
-            rows[member.name] = self._member(member, inner, batch)
+        moves: list[tuple[int, int, int]] = []
+        fields: Any = form.dtype.fields
+        for member, inner in form.members if len(batch) else ():
+            place = _stored(batch, member.accessor, inner)
+            if place is None:
+                rows[member.name] = self._member(member, inner, batch)
+                continue
+            offset = fields[member.name][1]
+            if moves and (moves[-1][0] + moves[-1][2], moves[-1][1] + moves[-1][2]) == (place, offset):
+                moves[-1] = *moves[-1][:2], moves[-1][2] + inner.dtype.itemsize
+            else:
+                moves.append((place, offset, inner.dtype.itemsize))
+        if moves:
+            batch.move(moves, rows)
         return rows
 
     def _member(self, member: Member, form: Form, batch: Batch) -> Array:
@@ -262,6 +274,19 @@ def place_pointers(form: Form, rows: Array, heap: NDArray[np.uint8]) -> None:
     else:
         for member, inner in form.members:
             place_pointers(inner, rows[member.name], heap)
+
+
+def _stored(batch: Batch, accessor: str, form: Form) -> int | None:
+    """Return where every object has a value as the file wants it, which then need only be copied; None for others."""
+    if derived.is_special(batch, accessor):
+        return None
+    place = batch.place_of(accessor)
+    if place is None:
+        return None
+    offset, shape, dtype = place
+    base = form.base if form.kind == "array" and form.base is not None else form
+    same = base.kind == "number" and base.dtype == dtype and form.shape == shape
+    return offset if same else None
 
 
 def _resized(values: Array, shape: tuple[int, ...]) -> Array:

@@ -52,7 +52,7 @@ def run_ordered(
 def _with_threads(jobs: Iterable[J], work: Callable[[J], R], place: Callable[[J, R], object], threads: int) -> None:
     from psanacli.parallel.crew import Crew  # not at the top: who asks for help need not wait for queues
 
-    most = 2 * threads  # dealt and not yet placed: a slow job does not stop the others at once
+    most = threads + 2  # dealt and not yet placed: a slow job does not stop the others at once
     waiting = enumerate(jobs)
     dealt: dict[int, J] = {}
     results: dict[int, R] = {}

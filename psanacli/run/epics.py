@@ -21,6 +21,7 @@ from psanacli.run.names import Names
 from psanacli.run.objects import History, Ints, Key, Places, Product
 from psanacli.run.payloads import Payloads
 from psanacli.run.reading import PayloadBlock
+from psanacli.run.runtable import DELIVERED
 from psanacli.run.tables import Action
 from psanacli.xtc import (
     ALARMS,
@@ -307,7 +308,8 @@ class Epics(Mapping[str, Variable]):
     @cached_property
     def _variables(self) -> dict[str, Variable]:
         naming, places = self._naming, self.places
-        delivery = self._payloads.table.deliveries_before(places.group)
+        # Records that are read for one delivery have one number: that of the group that is delivered next.
+        delivery = self._payloads.table.following(places.group, DELIVERED)
         order = np.lexsort((np.arange(len(places)), delivery, naming.variable))
         order = order[naming.variable[order] >= 0]
         order = self._newest_last(order, naming.variable[order], delivery[order])

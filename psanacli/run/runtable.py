@@ -204,10 +204,17 @@ class RunTable:
         rows = self.groups[group]
         return np.asarray(rows["first"].astype(np.int64) + rows["count"] << 32)
 
-    def deliveries_before(self, group: Ints) -> Ints:
-        """Return the number of delivered groups before each group: contents read for one delivery have one number."""
-        delivered = np.flatnonzero(np.isin(self.groups["action"], DELIVERED))
-        return np.searchsorted(delivered, group)
+    def following(self, group: NDArray[np.integer], actions: Iterable[Action]) -> Ints:
+        """Return for each of some groups the first from it on that does one of some actions; `len(groups)` for none."""
+        return self._tables.following(np.ascontiguousarray(group, np.int64), _bits(actions))
+
+    def events_from(self, group: NDArray[np.integer]) -> Ints:
+        """Return for each of some groups the number of the first event from it on; `len(events)` for none."""
+        at = self.following(group, [Action.EVENT])
+        inside = at < len(self.groups)
+        found = np.full(len(at), len(self.events), np.int64)
+        found[inside] = self.groups["event"][at[inside]]
+        return found
 
     @cached_property
     def config(self) -> ConfigTimeline:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, did_you_mean
-from psanacli.xtc._layout import gather, gather_ragged
+from psanacli.xtc._layout import gather, gather_ragged, move
 from psanacli.xtc.catalogue import NUMBERS, Bits, Field, Member, Method
 from psanacli.xtc.expressions import compile_columns, compile_value, convert_array, missing_config, parse
 from psanacli.xtc.headers import Buffer
@@ -272,6 +272,33 @@ class Batch(Columns):
             out[...] = values
             return out
         return values
+
+    def place_of(self, path: str) -> tuple[int, tuple[int, ...], np.dtype[Any]] | None:
+        """Return offset, shape and dtype of stored numbers that are at the same place in every object; else None."""
+        layout, offset = self.layout, 0
+        *outer, name = path.split(".")
+        for within in outer:
+            spot = layout.spots.get(within)
+            if spot is None or spot.item is None or spot.offset is None or spot.ndim:
+                return None
+            layout, offset = spot.item, offset + spot.offset
+        spot = layout.spots.get(name)
+        if spot is None or spot.offset is None or spot.shape is None or spot.dtype is None or spot.item or spot.text:
+            return None
+        return offset + spot.offset, spot.shape, spot.dtype
+
+    def move(self, moves: list[tuple[int, int, int]], out: Array) -> None:
+        """Copy stretches of each object into the items of a structured array, in one native call.
+
+        Parameters
+        ----------
+        moves : list of (int, int, int)
+            Offset in the object, offset in the item, and size in bytes.
+        out : structured array, shape (n,)
+            C-contiguous.
+        """
+        stretches = np.array(moves, np.int64).reshape(-1, 3)
+        move(self.data, self.starts, stretches, out.dtype.itemsize, out.view(np.uint8).reshape(-1))
 
     def ragged(self, path: str) -> tuple[Places, Array]:
         """Return the values of an accessor whose length differs from object to object.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import DataError, NotFoundError, PsanaError
+from psanacli.errors import DataError, NotFoundError, PsanaError, check_events
 from psanacli.xtc.catalogue import COMPRESSED, EPICS, XtcType, find, type_name
 from psanacli.xtc.compress import decompress
 from psanacli.xtc.epics import decode_epics
@@ -186,7 +186,7 @@ class FileContents:
     Raises
     ------
     NotFoundError, DataError
-        The file does not exist, or cannot be opened.
+        The file does not exist, or cannot be opened, or has no event with the number with which `events` begins.
     """
 
     def __init__(
@@ -202,6 +202,9 @@ class FileContents:
         self.table: FileTable = walk_file(path)
         self.end = 0
         self.notes: Counter[str] = Counter()
+        if isinstance(events, slice):
+            services = self.table.datagrams["stamp_low"] >> 24 & 0xF
+            check_events(events, int(np.count_nonzero(services == Transition.L1Accept)), self.path.name)
         self._events = events
         self._wanted = wanted
         self._objects = objects

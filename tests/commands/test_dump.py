@@ -102,7 +102,6 @@ def test_what_narrows(dump, path):
     assert shown("--types", "Frame_v1", "--types", "EBeamBld") == [("L1Accept", ["Frame", "EBeamBld"])] * 4
     assert shown("--sources", "*:Opal1000.1", "--events", ":2") == [("L1Accept", ["Frame"])] * 2
     assert shown("--sources", "EBeam", "--types", "Frame", "--sources", "*:Opal1000.*") == [("L1Accept", ["Frame"])] * 4
-    assert shown("--events", "7:9") == []
 
 
 def test_headers_only(dump, path):
@@ -112,6 +111,14 @@ def test_headers_only(dump, path):
     assert "width" not in out
     _, out, _ = dump(path, "--headers", "--json", "--events", "0")
     assert "data" not in json.loads(out)["dgrams"][0]["xtcs"][1]
+
+
+@pytest.mark.parametrize("events", ["4", "7:9", "4:"])
+def test_events_behind_the_last(dump, path, events):
+    code, out, err = dump(path, "--json", "--events", events)
+    assert (code, out) == (3, "")
+    assert f"there is no event {events.partition(':')[0]}" in err
+    assert f"{path.name} has 4 events" in err
 
 
 def test_a_pattern_that_matches_nothing(dump, path):

@@ -155,3 +155,12 @@ def test_a_miss_is_an_error_of_ours(words: list[str], error: type[Exception]) ->
 def test_an_option_before_the_data_source_says_where_it_belongs(shared: Path) -> None:
     result = info("--events", shared / "lcls1" / "simple", ok=False)
     assert result.exit_code == 2 and "behind the data source" in result.output
+
+
+@pytest.mark.parametrize("words", [["--events", "20"], ["--events", "25:30", "--json"]])
+def test_events_behind_the_last(shared: Path, words: list[str]) -> None:
+    result = info(shared / "lcls1" / "simple", *words, ok=False)
+    assert isinstance(result.exception, NotFoundError)
+    assert (result.stdout, result.exception.exit_code) == ("", 3)
+    assert result.exception.message.startswith("there is no event 2")
+    assert result.exception.hint == "run 1 has 20 events"

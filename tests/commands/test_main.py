@@ -216,6 +216,21 @@ main.main()
     assert time.monotonic() - begin < 10
 
 
+def test_interrupted_while_it_is_loaded():
+    program = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from psanacli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_quiet_hides_notes_but_no_warnings(verb, capsys):
     def talk():
         console.note("by the way")

@@ -139,6 +139,28 @@ def test_resume_with_other_options_or_files_starts_over(here: Path, long_run: li
     assert contents(here / "out.h5") == contents(here / "again.h5")
 
 
+def test_files_that_are_complete_are_kept(here: Path, demo_run: list[str]) -> None:
+    """Of a split only what is missing is made; with other options a complete file is no answer, and stays as it is."""
+    words = ["translate", *demo_run, "-o", "out.h5", "--split", "steps"]
+    code, _, errors = psana(*words)
+    assert code == 0, errors
+    files = sorted(here.glob("out*.h5"))
+    assert len(files) > 2
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+    whole = contents(files[1])
+    files[1].unlink()
+    code, _, errors = psana(*words, "--resume")
+    assert code == 0, errors
+    assert errors.count("was complete, and is kept") == len(files) - 1
+    assert contents(files[1]) == whole
+    assert all((path.stat().st_ino, path.stat().st_mtime_ns) == before[path] for path in files if path != files[1])
+    code, _, errors = psana(*words, "--resume", "--exclude", "EBeam")
+    assert (code, "exists" in errors) == (5, True)
+    files[0].write_bytes(b"no HDF5 at all")
+    code, _, errors = psana(*words, "--resume")
+    assert (code, "exists" in errors) == (5, True)
+
+
 def test_without_resume_it_starts_over(here: Path, long_run: list[str]) -> None:
     _killed(here, long_run)
     code, _, errors = psana("translate", *long_run, "-o", "out.h5", "--events", "0:10")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psanacli.run import Action, Event, Joining, Run
+from psanacli.run import DELIVERED, Action, Event, Joining, Run
 from psanacli.xtc import fiducials, service
 from tests.reference import random_runs, recorded_sets
 from tests.reference.random_runs import RUNS, compare, epics_at, identity, label, value_of
@@ -329,7 +329,7 @@ def test_state_is_that_of_a_plain_replay(shared: Path, tally: Counter[str], numb
     with random_runs.opened(shared, number, "idx") as run:
         places, heads = run.epics.places, run.epics.heads
         keys = run.table.keys[run.table.contributions["key"][places.contribution]]
-        deliveries = run.table.deliveries_before(places.group)
+        deliveries = run.table.following(places.group, DELIVERED)
         latest: dict[tuple[int, int, int], tuple[int, int]] = {}
         row = 0
         for event in run.events:

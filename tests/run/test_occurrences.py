@@ -58,6 +58,26 @@ def test_nothing_to_look_for_or_in():
     assert empty.patterns(2, 0xFFF)[0].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_next_group_that_does_something(seed):
+    datagrams, groups, members = tables(seed)
+    scan = _occurrences.Tables(datagrams, groups, members)
+    wanted = np.flatnonzero(np.isin(groups["action"], (5, 7)))
+    mixed = np.random.default_rng(seed).integers(0, 200, 50)
+    for numbers in (np.arange(200), mixed, np.repeat(np.arange(0, 200, 3), 2)):
+        found = scan.following(numbers, 1 << 5 | 1 << 7)
+        np.testing.assert_array_equal(found, np.append(wanted, 200)[np.searchsorted(wanted, numbers)])
+
+
+def test_weights_of_patterns_are_summed_by_group():
+    datagrams, groups, members = tables(5)
+    weights = np.array([1, 10, 100, 1000, 0, 0, 7])
+    numbers = np.array([0, 3, 3, 199], np.int32)
+    sums = _occurrences.Tables(datagrams, groups, members).weigh(weights, numbers)
+    rows = [members[row["first"] : row["first"] + row["count"]] for row in groups[numbers]]
+    assert sums.tolist() == [int(weights[datagrams["pattern"][row]].sum()) for row in rows]
+
+
 @pytest.mark.parametrize("broken", ["members", "groups", "range"])
 def test_tables_that_lead_outside_are_an_error(broken):
     datagrams, groups, members = tables(4)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from psanacli.errors import DataError, NotFoundError
 from psanacli.xtc import bind, decode, named
-from psanacli.xtc._layout import Program, gather, gather_ragged
+from psanacli.xtc._layout import Program, gather, gather_ragged, move
 from psanacli.xtc.dimensions import Scope, postfix
 from psanacli.xtc.encode import encode
 from psanacli.xtc.expressions import compile_columns, compile_value, convert, convert_array
@@ -167,3 +167,22 @@ def test_dimensions_that_only_a_configuration_knows():
     )
     with pytest.raises(DataError, match="cannot have the shape"):
         bind(named("Andor.FrameV1"), absurd)
+
+
+def test_stretches_of_objects_are_moved_within_bounds_only():
+    data = bytes(range(40))
+    out = np.full((3, 12), 255, np.uint8)
+    starts, moves = np.array([0, 17, 29], np.int64), np.array([[0, 0, 4], [3, 4, 8]], np.int64)
+    move(data, starts, moves, 12, out.reshape(-1))
+    assert [row.tolist() for row in out] == [[*range(s, s + 4), *range(s + 3, s + 11)] for s in starts.tolist()]
+    gap = np.full(12, 255, np.uint8)
+    move(data, starts[:1], np.array([[1, 5, 2]], np.int64), 12, gap)
+    assert gap.tolist() == [255] * 5 + [1, 2] + [255] * 5
+    for wrong in ([[0, 5, 8]], [[-1, 0, 2]], [[0, -1, 2]], [[0, 0, -1]], [[39, 0, 2]], [[1 << 62, 0, 8]]):
+        with pytest.raises(ValueError):
+            move(data, starts, np.array(wrong, np.int64), 12, out.reshape(-1))
+    for place in (-1, 30, 1 << 62):
+        with pytest.raises(ValueError):
+            move(data, np.array([place], np.int64), moves, 12, out[0])
+    with pytest.raises(ValueError):
+        move(data, starts, moves, 12, out.reshape(-1)[:-1])
