@@ -18,8 +18,8 @@ code = run(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 sys.exit(code)
 """
-#: Bytes of tables that an event of this run may take: rows of datagrams, events, groups, and the places of 6 objects.
-PER_EVENT = 1000
+#: Bytes that an event of this run may take: tables of 104, twice that where they grow, and the hazards of small runs.
+PER_EVENT = 400
 
 
 def peak(sample: Sample, out: Path, *more: str) -> int:

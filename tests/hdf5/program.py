@@ -15,7 +15,7 @@ place = fill.Placer.__call__
 
 
 def slowly(self: fill.Placer, block: tables.Block, filled: fill.Filled) -> None:
-    time.sleep(0.01)
+    time.sleep(0.03)
     place(self, block, filled)
     print(block.number, flush=True)
 
