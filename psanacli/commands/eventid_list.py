@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, joins
+from psanacli.commands import common, console, files, following, joins
+from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
-
-    pass
+    from psanacli.run import DataSource, Events, EventTable
 
 _FIRST_ROWS = 1000  # that decide the widths of columns
 ABSENT = "-"
@@ -36,6 +36,7 @@ ABSENT = "-"
             "psana eventid list exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=UTC --columns number,cryo.temp",
             "values of a table that is not in the data",
         ),
+        ("psana eventid list exp=xpptut15:run=54 --follow --where 'code(162)'", "of a run that is being written"),
         ("psana eventid list exp=xpptut15:run=54 --json | jq -c 'select(.step == 3)'", "for programs, a line an event"),
     ]
 )
@@ -51,6 +52,7 @@ ABSENT = "-"
     help="What to show of each event, with commas between: expressions, codes, damage, experiment. Default: "
     "run,number,time,fiducials,step,codes,damage.",
 )
+@common.follow
 @click.option("--tsv", is_flag=True, help="Print columns with tabs between, and a line with their names.")
 @common.root
 @common.json_output
@@ -64,6 +66,8 @@ def command(
     how: str | None,
     tolerance: str | None,
     columns: tuple[str, ...],
+    follow: bool,
+    timeout: float | None,
     tsv: bool,
     root: tuple[str, ...],
     as_json: bool,
@@ -72,27 +76,30 @@ def command(
 
     Times are UTC. A column is any expression of `psana help expressions`, such as EBeam.ebeamPhotonEnergy, or codes,
     damage or experiment. What is absent shows as - in a table, as nothing between tabs, as null in JSON. What --tsv
-    and --json print is accepted as a list of events by --events, when it has times or numbers in it.
+    and --json print is accepted as a list of events by --events, when it has times or numbers in it. With --follow the
+    events of a run that is being written are listed as soon as nothing can change them.
     """
     from psanacli.run import DEFAULT_COLUMNS, EventTable, open_runs, split_columns
 
     if tsv and as_json:
         raise click.UsageError("--tsv and --json exclude each other")
     names = split_columns(columns) if columns else DEFAULT_COLUMNS
-    runs = open_runs(datasource, roots=root)
+    names = _with_identity(names) if as_json else names
+    show = _print_json if as_json else _print_tsv if tsv else _print_table
+    source, follow = following.parsed(datasource, root, follow, timeout)
+    if follow:
+        if events is not None or requests:
+            excluded = "--events and --with are for runs that are there"
+            raise UsageError("--follow lists all events that come, or those of --where", excluded)
+        _follow(source, timeout, where, names, show)
+        return
+    runs = open_runs(source)
     joins.join_all(runs, requests, how, tolerance)
     chosen = common.choose(runs, events, where, missing_ok)
-    tables = [EventTable(run, _with_identity(names) if as_json else names) for run in runs]
+    tables = [EventTable(run, names) for run in runs]
     for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
         with run:
-            rows = table.rows(chosen.events[place])
-            if as_json:
-                for row in rows:
-                    console.print_json_line(dict(zip(table.names, row, strict=True)))
-            elif tsv:
-                _print_tsv(names, rows, head=not place)
-            else:
-                _print_table(names, rows, head=not place)
+            show(table, chosen.events[place], head=not place)
     files.fail_if_corrupt([problem for run in runs for problem in run.problems], "the events before it are listed")
 
 
@@ -113,16 +120,37 @@ def text(value: Any, nothing: str) -> str:
     return str(value)
 
 
-def _print_tsv(names: Sequence[str], rows: Iterator[tuple[Any, ...]], head: bool) -> None:
+def _follow(
+    source: DataSource, timeout: float | None, where: str | None, names: Sequence[str], show: Callable[..., None]
+) -> None:
+    """List the events of a run that is being written as they become known."""
+    from psanacli.run import EventTable
+
+    head = True
+    for batch in following.batches(source, timeout):
+        chosen = batch.events.select(where) if where and len(batch) else batch.events
+        if len(chosen):
+            show(EventTable(batch.run, names), chosen, head=head)
+            sys.stdout.flush()
+            head = False
+
+
+def _print_json(table: EventTable, events: Events, head: bool) -> None:
+    for row in table.rows(events):
+        console.print_json_line(dict(zip(table.names, row, strict=True)))
+
+
+def _print_tsv(table: EventTable, events: Events, head: bool) -> None:
     if head:
-        sys.stdout.write("\t".join(names) + "\n")
-    for row in rows:
+        sys.stdout.write("\t".join(table.names) + "\n")
+    for row in table.rows(events):
         words = (text(value, "").replace("\t", " ").replace("\n", " ") for value in row)
         sys.stdout.write("\t".join(words) + "\n")
 
 
-def _print_table(names: Sequence[str], rows: Iterator[tuple[Any, ...]], head: bool) -> None:
+def _print_table(table: EventTable, events: Events, head: bool) -> None:
     """Print aligned columns; the first rows decide how wide they are, as nobody waits for millions of rows."""
+    names, rows = table.names, table.rows(events)
     first = [[text(value, ABSENT) for value in row] for row in itertools.islice(rows, _FIRST_ROWS)]
     kinds = ["<" if all(_is_text(word) for word in column) else ">" for column in zip(*first, strict=True)] or ["<"]
     widths = [max(map(len, column)) for column in zip(names, *first, strict=True)]

@@ -75,3 +75,20 @@ def test_a_timeout_for_nothing(whole):
     done = psana("info", whole[0].parent, "--timeout", 5)
     assert done.returncode == 2
     assert "--timeout is for --follow" in done.stderr
+
+
+def test_events_are_listed_as_they_come(whole, tmp_path):
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    Replay(whole, growing, pause=0.02).start()
+    words = "--where", "code(162)", "--columns", "number,time,EBeam.ebeamPhotonEnergy"
+    done = psana("eventid", "list", f"dir={growing}:run=1", "--follow", "--tsv", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == psana("eventid", "list", whole[0].parent, "--tsv", *words).stdout
+    assert len(done.stdout.splitlines()) == 41
+
+
+def test_what_follow_excludes(whole):
+    done = psana("eventid", "list", whole[0].parent, "--follow", "--events", "0:3")
+    assert done.returncode == 2
+    assert "--follow lists all events that come" in done.stderr
