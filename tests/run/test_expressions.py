@@ -319,6 +319,9 @@ def test_whole_numbers_do_not_wrap_around() -> None:
     assert selected("x - 6 < 0", x=unsigned) == [1]
     assert selected("x == -1", x=unsigned) == []
     assert selected("x ** 100 > 1e300", x=np.array([2000, 1])) == [0]
+    signed = np.array([-128, -7, 7, 127], np.int8)
+    assert selected("x % 3 == 2", x=signed) == [1] and selected("x % 3 == 1", x=signed) == [0, 2, 3]
+    assert selected("x % 127 - 200 < -199", x=signed) == [3] and selected("x % 1000 == 872", x=signed) == [0]
 
 
 def test_small_floating_point_numbers_compare_exactly() -> None:
