@@ -1,0 +1,95 @@
+/* Regions of an image, and what is needed to correct them.  Every region was checked against the array before it comes here. */
+#ifndef PSANACLI_REGIONS_H
+#define PSANACLI_REGIONS_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vector.h"
+
+/* rows x columns elements, the first at `start`; steps are in elements. */
+typedef struct {
+    int64_t start, rows, row_step, columns, step;
+} Region;
+
+/* How a region is corrected; numbers as in psanacli.calib.common_mode. */
+enum { BY_HISTOGRAM = 1, BY_MEAN = 2, BY_BINNED_MEDIAN = 3, BY_MEDIAN = 4, BY_UNBONDED = 5, BY_GROWING_HISTOGRAM = 6 };
+
+enum { HISTOGRAM_BINS = 3000, HISTOGRAM_FIRST = -1000, COPIES = 8 };
+enum { MEDIAN_BINS = 32768, MEDIAN_FIRST = -16384 };
+enum { MOST_BINS = 10000, PIECE = 4096 };
+
+typedef struct {
+    int32_t kind;
+    double limit;      /* largest correction */
+    double low, high;  /* values that count */
+    double least;      /* how many values are needed; for a histogram the least height of the peak */
+    double width;      /* largest sigma */
+    int32_t only_good; /* whether bad pixels keep their value */
+    int32_t unbonded;  /* whether the unbonded pixels serve where the histogram fails */
+} Method;
+
+/* Room for one thread.  The counts are zero before and after each correction. */
+typedef struct {
+    void *values;        /* as many as the largest region has */
+    int16_t *bins;       /* PIECE */
+    uint16_t *histogram; /* COPIES * (HISTOGRAM_BINS + 1) */
+    uint32_t *counts;    /* MEDIAN_BINS */
+} Scratch;
+
+/* Find the peak of a histogram as the original does: the first that falls to half of its height (reference 5.6, 1).
+   Returns whether there is one, with its mean and sigma in bins. */
+static int find_peak(const uint32_t *counts, double threshold, double *mean, double *sigma)
+{
+    const uint32_t least = threshold >= 1.0 ? (threshold < 4e9 ? (uint32_t)threshold : UINT32_MAX) : 100;
+    int64_t peak = -1, right = HISTOGRAM_BINS, left, i;
+    uint32_t height = 0;
+    for (i = 0; i < HISTOGRAM_BINS; i++) {
+        if (counts[i] > height && counts[i] > least) {
+            height = counts[i];
+            peak = i;
+        } else if (peak >= 0 && counts[i] <= height / 2) {
+            right = i;
+            break;
+        }
+    }
+    if (peak < 0)
+        return 0;
+    for (left = peak; left >= 0 && counts[left] > height / 2; left--)
+        ;
+    *sigma = (double)(right - left) / 2.36;
+    *mean = (double)peak;
+    for (int round = 0; round < 2; round++) {
+        const double reach = 2.0 * *sigma + 0.5;
+        const int64_t d = reach < HISTOGRAM_BINS ? (int64_t)reach : HISTOGRAM_BINS;
+        const int64_t first = peak - d > 0 ? peak - d : 0;
+        const int64_t last = peak + d < HISTOGRAM_BINS - 1 ? peak + d : HISTOGRAM_BINS - 1;
+        double s0 = 0.0, s1 = 0.0, s2 = 0.0;
+        for (i = first; i <= last; i++) {
+            const double away = (double)i - *mean;
+            s0 += counts[i];
+            s1 += away * counts[i];
+            s2 += away * away * counts[i];
+        }
+        *mean += s1 / s0;
+        const double variance = s2 / s0 - (s1 / s0) * (s1 / s0);
+        *sigma = sqrt(variance > 0.0 ? variance : 0.0);
+    }
+    *mean += HISTOGRAM_FIRST;
+    return 1;
+}
+
+#define T float
+#define NAME(x) x##_f4
+#include "regions_of.h"
+#undef T
+#undef NAME
+#define T double
+#define NAME(x) x##_f8
+#include "regions_of.h"
+#undef T
+#undef NAME
+
+#endif

@@ -1,0 +1,127 @@
+"""Recipes: the corrected image, pixel by pixel, against plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, QuietMedian, Unbonded
+from psanacli.calib.recipe import EPIX10KA_HIGH, RangedRecipe, Recipe, epix10ka_ranges
+from psanacli.errors import ConstantsError
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
+def test_pedestals_gain_and_mask(dtype):
+    random = np.random.default_rng(1)
+    raw = random.integers(0, 250, (40, 60)).astype(dtype)
+    pedestals, gain = random.normal(100, 5, raw.shape).astype("f4"), random.normal(1, 0.1, raw.shape).astype("f4")
+    mask = (random.random(raw.shape) > 0.1).astype(np.uint8)
+    found = Recipe("Opal1000", pedestals, gain, mask=mask)(raw)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, (raw.astype("f4") - pedestals) * gain * mask + 0)
+
+
+def test_the_gain_map_comes_before_the_gain():
+    random = np.random.default_rng(2)
+    raw = random.integers(0, 16000, (32, 185, 388)).astype("i2")
+    pedestals, gain = random.normal(1000, 5, raw.shape).astype("f4"), random.normal(1, 0.1, raw.shape).astype("f4")
+    gain_map = np.where(random.random(raw.shape) < 0.5, 6.85, 1.0)
+    found = Recipe("Cspad", pedestals, gain, gain_map)(raw)
+    assert np.array_equal(found, ((raw - pedestals).astype("f8") * gain_map).astype("f4") * gain)
+
+
+def test_common_mode_is_subtracted_before_the_gain():
+    random = np.random.default_rng(3)
+    raw = random.integers(1000, 1020, (32, 185, 388)).astype("i2")
+    pedestals, gain = np.full(raw.shape, 1000, "f4"), np.full(raw.shape, 2, "f4")
+    good = np.ones(raw.shape, np.uint8)
+    plain = raw - pedestals
+    Histogram().steps("Cspad", raw.shape).apply(plain.reshape(-1), good.reshape(-1))
+    recipe = Recipe("Cspad", pedestals, gain, good=good, common_mode=Histogram())
+    assert np.array_equal(recipe(raw), plain * gain)
+    out = np.empty(raw.shape, np.float32)
+    assert recipe(raw, out) is out
+
+
+def test_interleaved_panels():
+    random = np.random.default_rng(4)
+    raw = random.integers(1000, 1020, (2, 185, 388)).astype("i2")
+    pedestals = np.full(raw.shape, 1000, "f4")
+    found = Recipe("Cspad2x2", pedestals, common_mode=Unbonded())(raw)
+    at = np.arange(10, 190, 10)
+    for segment in range(2):
+        plain = raw[segment] - pedestals[segment]
+        mean = np.concatenate((plain[at, at], plain[at, at + 194])).mean()
+        np.testing.assert_allclose(found[segment], plain - mean, atol=1e-5)
+
+
+def test_hits_are_left_out_by_their_rms():
+    raw = np.full((704, 768), 10, "u2")
+    raw[:, 5] = 500
+    pedestals = np.full(raw.shape, 7, "f4")
+    found = Recipe("Epix100a", pedestals, rms=np.full(raw.shape, 2, "f4"), common_mode=QuietMedian())(raw)
+    assert found[0, 100] == 0 and found[0, 5] > 400
+    with pytest.raises(ConstantsError, match="pixel_rms"):
+        Recipe("Epix100a", pedestals, common_mode=QuietMedian())
+
+
+def ranged(raw, planes, number):
+    return np.choose(np.minimum(number, len(planes)), [*planes, np.zeros_like(planes[0])])
+
+
+def test_a_jungfrau_chooses_by_its_top_bits():
+    random = np.random.default_rng(5)
+    raw = random.integers(0, 1 << 14, (2, 512, 1024)).astype("u2")
+    bits = random.choice([0, 0, 0, 1, 2, 3], raw.shape).astype("u2")
+    bits[0, :100] = 0
+    raw |= bits << 14
+    pedestals = random.normal(3000, 50, (3, *raw.shape)).astype("f4")
+    gain = random.normal(40, 3, pedestals.shape).astype("f4")
+    gain[1, 0, 0, :5] = 0
+    mask = (random.random(raw.shape) > 0.1).astype(np.uint8)
+    number = np.array([0, 1, 3, 2])[bits]
+    factors = np.divide(1, gain, out=np.zeros_like(gain), where=gain != 0)
+    factor = np.where(number == 3, np.float32(1), ranged(raw, factors, number))
+    plain = (raw & 0x3FFF).astype("f4") - ranged(raw, pedestals, number)
+    assert np.array_equal(RangedRecipe("Jungfrau", pedestals, gain, mask)(raw), plain * factor * mask + 0)
+    # Only good pixels in high gain take part in the common mode.
+    good = (number == 0) & (mask != 0)
+    GoodMedian().steps("Jungfrau", raw.shape).apply(plain.reshape(-1), good.astype(np.uint8).reshape(-1))
+    found = RangedRecipe("Jungfrau", pedestals, gain, mask, common_mode=GoodMedian())(raw)
+    assert np.array_equal(found, plain * factor * mask + 0)
+
+
+def test_an_epix10ka_chooses_by_configuration_and_bit_14():
+    random = np.random.default_rng(6)
+    bits = random.choice([0x0, 0x4, 0x8, 0xC], (4, 352, 384)).astype("u2")
+    trbits = random.integers(0, 2, (4, 4))
+    raw = random.integers(0, 1 << 15, bits.shape).astype("u2")
+    ranges = epix10ka_ranges(bits, trbits)
+    control = bits.astype(int)
+    for panel in range(4):
+        for row in (0, 175, 176, 351):
+            for column in (0, 191, 192, 383):
+                asic = {(1, 1): 0, (0, 1): 1, (0, 0): 2, (1, 0): 3}[row >= 176, column >= 192]
+                word = (control[panel, row, column] & 0x0C) | 0x10 * trbits[panel, asic]
+                for switched, found in ((0, ranges.clear), (0x20, ranges.set)):
+                    value = word | switched
+                    expected = (
+                        0 if value & 0x1C == 0x1C else 1 if value & 0x1C == 0x0C else 2 if value & 0x0C == 0x08
+                        else 3 if value & 0x3C == 0x10 else 4 if value & 0x3C == 0 else 5 if value & 0x3C == 0x30
+                        else 6 if value & 0x3C == 0x20 else 255
+                    )  # fmt: skip
+                    assert found[panel, row, column] == expected
+    pedestals = random.normal(3000, 50, (7, *raw.shape)).astype("f4")
+    number = np.where(raw & 0x4000, ranges.set, ranges.clear)
+    plain = (raw & 0x3FFF).astype("f4") - ranged(raw, pedestals, np.minimum(number, 7))
+    found = RangedRecipe("Epix10kaQuad", pedestals, ranges=ranges, high=EPIX10KA_HIGH)(raw)
+    assert np.array_equal(found, plain)
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(ConstantsError, match=r"gains have the shape \(3, 4\), expected \(4, 5\)"):
+        Recipe("Opal1000", np.zeros((4, 5)), np.zeros((3, 4)))
+    with pytest.raises(ConstantsError, match=r"image has the shape \(2, 2\), the pedestals \(4, 5\)"):
+        Recipe("Opal1000", np.zeros((4, 5)), common_mode=Mean())(np.zeros((2, 2)))
+    with pytest.raises(ConstantsError, match="not one array for each gain range"):
+        RangedRecipe("Jungfrau", np.zeros((4, 5)))
