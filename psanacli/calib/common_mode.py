@@ -1,7 +1,7 @@
 """Common mode: an offset that all pixels of a region of a detector share in one event, found and subtracted.
 
 Each algorithm is a value with named parameters, and knows the regions of the detector it is for.  The numbers of
-the original (``1,25,25,100``) are understood too.  The algorithms are those of the reference of the original's calibration,
+the original (``1,25,25,100``) are understood too.  The algorithms are those of the reference of its calibration,
 section 5.6.
 
 Examples

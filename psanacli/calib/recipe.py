@@ -234,7 +234,7 @@ class RangedRecipe:
     def __post_init__(self) -> None:
         if self.pedestals.ndim < 3:
             shape = self.pedestals.shape
-            raise ConstantsError(f"{self.detector}: pedestals have the shape {shape}, not one array for each gain range")
+            raise ConstantsError(f"{self.detector}: pedestals of {shape} are not one array for each gain range")
         planes, size = self.pedestals.shape[0], math.prod(self.shape)
         pedestals = np.ascontiguousarray(self.pedestals, np.float32).reshape(planes, size)
         factor = np.ones((planes, size), np.float32)
