@@ -14,6 +14,7 @@ tests=(
     tests/xtc
     tests/run
     tests/calib/test_text.py
+    tests/calib/test_recipe.py
     tests/reference/test_walk.py
     tests/reference/test_compress.py
     tests/reference/test_smalldata.py

@@ -1,7 +1,8 @@
-"""Calibration constants: the store, the rule by which a file applies, text files of arrays."""
+"""Calibration: constants, their store, and what they do to images: common mode, gains, masks, photons."""
 
 from psanacli.calib.arrays import export, origin_of, read_array
 from psanacli.calib.check import Finding, SeenDetector, check
+from psanacli.calib.common_mode import COMMON_MODES, CommonMode, default_common_mode, from_numbers, parse_common_mode
 from psanacli.calib.compare import Difference, compare
 from psanacli.calib.constants import Constants, read_text
 from psanacli.calib.deploy import Deployment, NewConstants, deploy, plan_deployment, revert
@@ -18,18 +19,22 @@ from psanacli.calib.kinds import (
     kind_of,
     type_of,
 )
+from psanacli.calib.photons import photons
 from psanacli.calib.ranges import Entry, Listing, RunRange, spelled
+from psanacli.calib.recipe import RangedRecipe, Ranges, Recipe, epix10ka_ranges
 from psanacli.calib.store import Choice, Store
 from psanacli.calib.text import TextArray, format_text, parse_text
 
 __all__ = [
     "COMMON_MODE",
+    "COMMON_MODES",
     "GEOMETRY",
     "KINDS",
     "OLD_TYPES",
     "PIXEL_TYPES",
     "TYPES",
     "Choice",
+    "CommonMode",
     "Constants",
     "ConstantsType",
     "Deployment",
@@ -39,19 +44,27 @@ __all__ = [
     "Finding",
     "Listing",
     "NewConstants",
+    "RangedRecipe",
+    "Ranges",
+    "Recipe",
     "RunRange",
     "SeenDetector",
     "Store",
     "TextArray",
     "check",
     "compare",
+    "default_common_mode",
     "deploy",
+    "epix10ka_ranges",
     "export",
     "format_text",
+    "from_numbers",
     "identity",
     "kind_of",
     "origin_of",
+    "parse_common_mode",
     "parse_text",
+    "photons",
     "plan_deployment",
     "read_array",
     "read_text",
