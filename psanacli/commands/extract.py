@@ -146,6 +146,7 @@ def _write(
         copy_calibration,
         new_tree,
         write_provenance,
+        write_run_index,
         write_table,
         write_with_companions,
         xtc_directory,
@@ -174,6 +175,8 @@ def _write(
             lambda job, size: progress.advance(plans[job[0]].file_bytes[job[1]]),
             team,
         )
+        for plan in plans:
+            write_run_index(plan, part)
         for plan, calibration in zip(plans, calibrations, strict=False):
             copy_calibration(calibration, part, plan)
         write_table(part, plans)

@@ -50,6 +50,12 @@ def test_chosen_events_are_what_they_were(run: Run, tmp_path: Path, numbers: lis
         assert len(small.steps) == len(run.steps)
 
 
+def test_an_extracted_run_has_its_index(run: Run, tmp_path: Path) -> None:
+    with extracted(run, [3, 8], tmp_path / "out") as small:
+        assert small.index.whole
+        assert small.index.path is not None and tmp_path / "out" in small.index.path.parents
+
+
 def test_everything_chosen_is_the_same_files(run: Run, tmp_path: Path) -> None:
     extraction = extract(run, slice(None), tmp_path / "out")
     for file in extraction.files:

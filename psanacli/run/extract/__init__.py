@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from psanacli.run.datasource import RunFiles
 from psanacli.run.extract.plan import LEFT_OUT, WHOLE, Extraction, plan_extraction
 from psanacli.run.extract.rewriting import Recipe
 from psanacli.run.extract.tree import (
@@ -21,6 +22,8 @@ from psanacli.run.extract.tree import (
     xtc_directory,
 )
 from psanacli.run.extract.writing import Advance, write_file
+from psanacli.run.files import INDEX_DIRECTORY, XtcFile
+from psanacli.run.indexes import build_index, save_index
 from psanacli.run.objects import Ints
 from psanacli.run.run import Run
 from psanacli.xtc import index_file_of, small_file_of, write_index, write_small
@@ -53,6 +56,14 @@ def write_with_companions(
     total = write_file(extraction, number, path, advance)
     small = write_small(path, small_file_of(path), threshold=threshold, as_they_are=extraction.bare(number))
     return total + small.size + write_index(path, index_file_of(path)).size
+
+
+def write_run_index(extraction: Extraction, root: Path) -> Path:
+    """Write the index of an extracted run, once all of its files are there; return its path."""
+    directory = xtc_directory(root, extraction)
+    files = tuple(XtcFile.of(directory / file.path.name) for file in extraction.files)
+    run = RunFiles(extraction.run.experiment, extraction.run.number, files, "xtc", directory)
+    return save_index(build_index(run, overwrite=True), files, directory / INDEX_DIRECTORY)[0]
 
 
 def extract(
@@ -91,6 +102,7 @@ def extract(
     with new_tree(Path(root), [extraction], overwrite=overwrite) as part:
         for number in range(len(extraction.files)):
             write_with_companions(extraction, number, xtc_directory(part, extraction), threshold)
+        write_run_index(extraction, part)
         write_table(part, [extraction])
         write_provenance(part, [extraction])
     return extraction
@@ -109,6 +121,7 @@ __all__ = [
     "plan_extraction",
     "write_file",
     "write_provenance",
+    "write_run_index",
     "write_table",
     "write_with_companions",
     "xtc_directory",
