@@ -5,10 +5,15 @@ straight into their place.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM
+from cpython.ref cimport PyObject
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject *obj)
 
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
@@ -86,6 +91,28 @@ cdef int64_t read_some(
             memcpy(out + places[k], window + (offsets[k] - begin), <size_t>sizes[k])
         i = j
     return i
+
+
+def read_piece(int descriptor, int64_t offset, uint8_t[::1] out not None):
+    """Fill `out` with what is at an offset of an open file; return -1, or the number of the error (0: the file ends before)."""
+    cdef int64_t size = out.shape[0], got = 0
+    cdef int trouble = 0
+    if offset < 0:
+        raise ValueError("negative offset")
+    if size:
+        with nogil:
+            got = read_whole(descriptor, &out[0], size, offset, &trouble)
+    return trouble if got < size else -1
+
+
+def unused(list rooms not None, Py_ssize_t size):
+    """Return the index of a buffer of `size` bytes that only the list holds, -1 when there is none."""
+    cdef Py_ssize_t i
+    for i in range(len(rooms)):
+        # A look at the item must not hold it, or it would never be alone.
+        if Py_REFCNT(<PyObject *>PyList_GET_ITEM(rooms, i)) == 1 and len(rooms[i]) == size:
+            return i
+    return -1
 
 
 def read_pieces(

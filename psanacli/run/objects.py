@@ -58,6 +58,11 @@ class Product(NamedTuple):
     stored: XtcType | None = None
 
     @property
+    def part(self) -> bool:
+        """Whether it is a part of the payload."""
+        return bool(self.offset or self.size)
+
+    @property
     def config_types(self) -> tuple[str, ...]:
         """The configuration types that can decode the object, in the order in which they are looked for."""
         source = self.stored if self.form is not Form.STORED and self.stored is not None else self.xtc_type

@@ -27,6 +27,7 @@ from psanacli.xtc import (
 )
 
 _KEPT_CONFIGS = 100_000
+_WHOLE = ContributionFlag.COMPRESSED | ContributionFlag.PROXY  # what cannot be cut before it is read
 
 
 class PayloadError(DataError):
@@ -75,19 +76,12 @@ class Payloads:
         return self._finish(block, places)
 
     def read_one(self, places: Places, row: int) -> memoryview:
-        """Read the payload of one row; the same as ``read(places, [row])[0]``, with less around it."""
-        if int(places.flags[row]):
+        """Read the payload of one row, the same as `read` gives and with the same errors, sooner."""
+        if places.flags[row] & ContributionFlag.PROXY:
             return self.read(places, slice(row, row + 1))[0]
-        file = int(self.table.datagrams["file"][int(places.datagram[row])])
-        payload = self.files.read_piece(file, int(places.offset[row]), int(places.size[row]))
-        product = places.product
-        if product.form is Form.STORED or product.stored is None:
-            return payload
-        number = int(places.config[row])
-        try:
-            return convert(payload, product.stored, product, self.config(number) if number >= 0 else None)
-        except DataError as error:
-            raise self.located(error, places, row) from error
+        file = self.table.datagrams["file"][places.datagram[row]]
+        payload = self.files.read_one(int(file), int(places.offset[row]), int(places.size[row]))
+        return self._finish_one(payload, places, row)
 
     def read_many(self, places: Sequence[Places], rows: Sequence[NDArray[np.integer]]) -> list[PayloadBlock]:
         """Read payloads of several keys, what lies side by side in a file in one go; see `read`."""
@@ -128,28 +122,12 @@ class Payloads:
         return self._finish(PayloadBlock(block.buffer, block.starts + skip, block.sizes - skip), places)
 
     def _finish(self, block: PayloadBlock, places: Places) -> PayloadBlock:
-        """Undo compression, cut out parts, and convert."""
-        product = places.product
-        stored = product.stored
-        compressed = places.flags & ContributionFlag.COMPRESSED != 0
-        whole = compressed | (places.flags & ContributionFlag.PROXY != 0)
-        cut = bool(product.offset or product.size)
-        if product.form is Form.STORED and not compressed.any() and not (cut and whole.any()):
+        """Bring all payloads into the form that is wanted; see `_finish_one`."""
+        change = ContributionFlag.COMPRESSED | (_WHOLE if places.product.part else 0)
+        if places.product.form is Form.STORED and not (places.flags & change).any():
             return block
-        originals: list[memoryview] = []
-        pieces: list[memoryview] = []
-        for row in range(len(block)):
-            payload = block[row]
-            originals.append(payload)
-            try:
-                if compressed[row]:
-                    payload = memoryview(decompress(payload))
-                if stored is not None and (product.form is not Form.STORED or (cut and whole[row])):
-                    number = int(places.config[row])
-                    payload = convert(payload, stored, product, self.config(number) if number >= 0 else None)
-            except DataError as error:
-                raise self.located(error, places, row) from error
-            pieces.append(payload)
+        originals = [block[row] for row in range(len(block))]
+        pieces = [self._finish_one(payload, places, row) for row, payload in enumerate(originals)]
         if all(piece is block_piece for piece, block_piece in zip(pieces, originals, strict=True)):
             return block  # nothing had to be changed
         sizes = np.array([len(piece) for piece in pieces], np.int64)
@@ -160,6 +138,21 @@ class Payloads:
             buffer[start : start + len(piece)] = np.frombuffer(piece, np.uint8)
         buffer.flags.writeable = False
         return PayloadBlock(buffer, starts, sizes)
+
+    def _finish_one(self, payload: memoryview, places: Places, row: int) -> memoryview:
+        """Undo compression, cut out a part, and convert; return the payload itself where nothing is to be changed."""
+        product, flags = places.product, int(places.flags[row])
+        try:
+            if flags & ContributionFlag.COMPRESSED:
+                payload = memoryview(decompress(payload))
+            # Of what is stored as it is, the place is that of the part.
+            whole = product.part and flags & _WHOLE
+            if product.stored is not None and (product.form is not Form.STORED or whole):
+                number = int(places.config[row])
+                payload = convert(payload, product.stored, product, self.config(number) if number >= 0 else None)
+        except DataError as error:
+            raise self.located(error, places, row) from error
+        return payload
 
     def located(self, error: DataError, places: Places, row: int) -> PayloadError:
         """Return an error about the payload of a row with its file and offset."""

@@ -84,33 +84,31 @@ class Reader:
             count = min(4 * len(before.starts), _ROWS_AHEAD, len(self.objects) - row)
             sums = np.cumsum(self.objects.size[row : row + count])
             count = max(1, int(np.searchsorted(sums, _AHEAD, side="right")))
-        if count == 1:
-            return self._load_one(row)
+        block = self._read_many(row, count) if count > 1 else None
+        if block is None:
+            payload = self._payloads.read_one(self.objects, row)
+            layouts = self._layouts([int(self.objects.config[row])])
+            block = _Block(row, payload, [0], [len(payload)], layouts)
+        self._block = block
+        return block
+
+    def _read_many(self, row: int, count: int) -> _Block | None:
+        """Read `count` rows from `row` on; None when one is damaged: one further on is none of this event's."""
         objects = self.objects.select(slice(row, row + count))
         try:
             payload = self._payloads.read(objects)
         except PayloadError:
-            return self._load_one(row)  # a damaged one further on is none of this event's
-        layouts: list[Layout | None]
-        if self.key.xtc_type.config_inside is not None:
-            layouts = [None] * count
-        else:
-            bound: dict[int, Layout | None] = {
-                number: self._payloads.layout(objects, number) for number in np.unique(objects.config).tolist()
-            }
-            layouts = [bound[number] for number in objects.config.tolist()]
+            return None
         starts = payload.starts.tolist()
         stops = (payload.starts + payload.sizes).tolist()
-        self._block = block = _Block(row, memoryview(payload.buffer), starts, stops, layouts)
-        return block
+        return _Block(row, memoryview(payload.buffer), starts, stops, self._layouts(objects.config.tolist()))
 
-    def _load_one(self, row: int) -> _Block:
-        payload = self._payloads.read_one(self.objects, row)
-        layout: Layout | None = None
-        if self.key.xtc_type.config_inside is None:
-            layout = self._payloads.layout(self.objects, int(self.objects.config[row]))
-        self._block = block = _Block(row, payload, [0], [len(payload)], [layout])
-        return block
+    def _layouts(self, configs: list[int]) -> list[Layout | None]:
+        """Return the layouts of objects with some configuration objects; None: the object has its own inside."""
+        if self.key.xtc_type.config_inside is not None:
+            return [None] * len(configs)
+        bound = {number: self._payloads.layout(self.objects, number) for number in set(configs)}
+        return [bound[number] for number in configs]
 
     def __repr__(self) -> str:
         return f"<Reader of {self.key}: {len(self)} objects>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
-from psanacli.run._read import read_pieces
+from psanacli.run._read import read_piece, read_pieces, unused
 from psanacli.run.files import IN_PROGRESS
 from psanacli.xtc import big_file_of
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+
+_LARGE = 1 << 17
+_KEPT = 1 << 26  # bytes
+
+
+class Rooms:
+    """Memory for single payloads, used again as soon as nobody looks at what was read into it.
+
+    Fresh memory of some megabytes costs about as much as reading them.  A room is free when no record, array or
+    memoryview refers to it; only rooms of the same size take each other's place, so that nothing small holds anything
+    large.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rooms: list[Bytes] = []
+
+    def take(self, size: int) -> Bytes:
+        """Return an array of `size` bytes with anything in it, which is the caller's as long as it is referred to."""
+        if not _LARGE <= size <= _KEPT:
+            return np.empty(size, np.uint8)
+        with self._lock:
+            found = unused(self._rooms, size)
+            room = self._rooms.pop(found) if found >= 0 else np.empty(size, np.uint8)
+            self._rooms.append(room)
+            held = sum(len(each) for each in self._rooms)
+            while held > _KEPT:  # those that were not asked for the longest are given up
+                held -= len(self._rooms.pop(0))
+            return room
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._rooms.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +92,7 @@ class OpenFiles:
         self._idle = threading.Condition()
         self._reading = 0
         self._closed = False
+        self._rooms = Rooms()
 
     def path(self, number: int) -> Path:
         """Return the path of file `number`."""
@@ -79,15 +114,27 @@ class OpenFiles:
             at, count = np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
             failed, trouble = read_pieces(self._descriptors[files], at, count, places, out)
         finally:
-            with self._idle:
-                self._reading -= 1
-                self._idle.notify_all()
+            self._end()
         if failed >= 0:
-            path = self.path(int(files[failed]))
-            why = os.strerror(trouble) if trouble else "the file ends before"
-            raise DataError(
-                f"{path}: {int(sizes[failed])} bytes at offset {int(offsets[failed])} cannot be read: {why}"
-            )
+            raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
+
+    def read_one(self, file: int, offset: int, size: int) -> memoryview:
+        """Read one piece of a file; what is given is read-only, and stays as it is while anything refers to it.
+
+        Raises
+        ------
+        DataError, NotFoundError
+            As `read` does.
+        """
+        self._begin((file,))
+        try:
+            out = self._rooms.take(size)
+            trouble = read_piece(self._descriptors[file], offset, out)
+        finally:
+            self._end()
+        if trouble >= 0:
+            raise self._unread(file, offset, size, trouble)
+        return memoryview(out).toreadonly()
 
     def read_block(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints) -> PayloadBlock:
         """Read pieces of files into a new buffer, one behind the other, each at a multiple of 8 bytes."""
@@ -99,23 +146,7 @@ class OpenFiles:
         out.flags.writeable = False
         return PayloadBlock(out, places, sizes)
 
-    def read_piece(self, file: int, offset: int, size: int) -> memoryview:
-        """Read one piece of a file; errors as `read`."""
-        self._begin([file])
-        try:
-            data = os.pread(self._descriptors[file], size, offset)
-        except OSError:
-            data = b""
-        finally:
-            with self._idle:
-                self._reading -= 1
-                self._idle.notify_all()
-        if len(data) != size:  # the end, an error, or more than the system gives at once
-            numbers = [np.array([value], np.int64) for value in (file, offset, size)]
-            return self.read_block(*numbers)[0]
-        return memoryview(data)
-
-    def _begin(self, numbers: list[int]) -> None:
+    def _begin(self, numbers: Iterable[int]) -> None:
         with self._idle:
             if self._closed:
                 raise UsageError("the run is closed", "read inside of its `with` block")
@@ -123,6 +154,15 @@ class OpenFiles:
                 if self._descriptors[number] < 0:
                     self._descriptors[number] = self._open(self.path(number))
             self._reading += 1
+
+    def _end(self) -> None:
+        with self._idle:
+            self._reading -= 1
+            self._idle.notify_all()
+
+    def _unread(self, file: int, offset: int, size: int, trouble: int) -> DataError:
+        why = os.strerror(trouble) if trouble else "the file ends before"
+        return DataError(f"{self.path(file)}: {size} bytes at offset {offset} cannot be read: {why}")
 
     @staticmethod
     def _open(path: Path) -> int:
@@ -154,6 +194,7 @@ class OpenFiles:
         """Close all files, after reads that are under way; reading is an error from then on."""
         with self._idle:
             self._closed = True
+            self._rooms.clear()
             self._idle.wait_for(lambda: not self._reading)
             self._close_all()
 
