@@ -41,7 +41,7 @@ VERBS = {
     "demo": Entry("Make a sample experiment, and show what can be done with it."),
     "info": Entry("Tell what is in a run: detectors, events, steps, EPICS, sizes."),
     "dump": Entry("Print every datagram of XTC files and everything in it."),
-    "index": Entry("Build, show and check the indexes of runs, with which they open at once.", group=True),
+    "index": Entry("Build, show and check the indexes of runs.", group=True),
     "eventid": Entry("List, choose and save events, and find them again.", group=True),
     "extract": Entry("Extract chosen events into a reduced run, as XTC files.", parallel=True),
     "translate": Entry("Translate runs to HDF5 files.", parallel=True),

@@ -110,7 +110,7 @@ def test_a_verb_that_works_ends_with_0(verb, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["trnaslate"], "there is no verb 'trnaslate'; did you mean translate?"),
+        (["trnaslate"], "there is no verb 'trnaslate'; did you mean translate"),
         (["Dump"], "did you mean dump"),
         (["qqq"], "the verbs are demo, info"),
         (["--versoin"], "--versoin"),
