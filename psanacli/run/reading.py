@@ -27,7 +27,7 @@ _KEPT = 1 << 26  # bytes
 class Rooms:
     """Memory for single payloads, used again as soon as nobody looks at what was read into it.
 
-    Fresh memory of some megabytes costs about as much as reading them.  A room is free when no record, array or
+    Reading some megabytes into fresh memory costs about a fifth more.  A room is free when no record, array or
     memoryview refers to it; only rooms of the same size take each other's place, so that nothing small holds anything
     large.
     """
