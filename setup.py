@@ -32,6 +32,8 @@ EXTENSIONS = [
 ]
 
 setup(
+    # The modules are compiled side by side: an installation takes minutes else.
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     ext_modules=cythonize(
         EXTENSIONS,
         build_dir="build/cython",
