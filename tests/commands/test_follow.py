@@ -92,3 +92,29 @@ def test_what_follow_excludes(whole):
     done = psana("eventid", "list", whole[0].parent, "--follow", "--events", "0:3")
     assert done.returncode == 2
     assert "--follow lists all events that come" in done.stderr
+
+
+def test_streams_and_chunks_of_the_recorded_run(shared, tmp_path):
+    """`multi`: six streams and two chunks grow while one process translates and another lists."""
+    data = shared / "lcls1" / "multi" / "xtc"
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    (tmp_path / "experiment-db.dat").write_bytes((data.parent.parent / "experiment-db.dat").read_bytes())
+    source = f"dir={growing}:run=7"
+    words = "--columns", "number,seconds,nanoseconds,fiducials,step,codes,damage", "--tsv"
+    code = "from psanacli.commands.main import main; main()"
+    translate = [sys.executable, "-c", code, "translate", source, "--follow", "-o", str(tmp_path / "live.h5")]
+    listing = [sys.executable, "-c", code, "eventid", "list", source, "--follow", *words]
+    with (
+        subprocess.Popen(translate, stderr=subprocess.PIPE, text=True) as first,
+        subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second,
+    ):
+        Replay(sorted(data.glob("*.xtc")), growing, pause=0.05).start()
+        listed, said = second.communicate(timeout=120)
+        _, told = first.communicate(timeout=120)
+    # What is wrong in the files of the run is told at the end, whether it was followed or not.
+    offline = psana("translate", f"dir={data}:run=7", "-o", tmp_path / "whole.h5")
+    assert (first.returncode, second.returncode) == (offline.returncode, 0), told + said
+    assert not list(compare(tmp_path / "whole.h5", tmp_path / "live.h5", Counter(), "followed"))
+    assert listed == psana("eventid", "list", f"dir={data}:run=7", *words).stdout
+    assert len(listed.splitlines()) > 60
