@@ -12,7 +12,10 @@ cc=${CC:-cc}
 # What enters native code with bytes of its own, room by room, and the recorded files.
 tests=(
     tests/xtc
-    tests/run
+    tests/run/test_build.py
+    tests/run/test_occurrences.py
+    tests/run/test_single.py
+    tests/run/test_run.py
     tests/calib/test_text.py
     tests/calib/test_recipe.py
     tests/reference/test_walk.py
