@@ -78,7 +78,8 @@ def command(scenario: str, threads: int) -> None:
     click.echo(f"{len(sums)} {sums}")
 
 
-main.VERBS = {"try": main._Entry("", parallel=True), "alone": main._Entry("")}
+main.VERBS.clear()
+main.VERBS.update({"try": main.Entry("", parallel=True), "alone": main.Entry("")})
 sys.modules["psanacli.commands.try"] = types.SimpleNamespace(command=command)  # type: ignore[assignment]
 sys.modules["psanacli.commands.alone"] = sys.modules["psanacli.commands.try"]
 sys.argv[1:1] = [] if sys.argv[1] in main.VERBS else ["try"]
