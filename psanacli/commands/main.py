@@ -9,24 +9,21 @@ from __future__ import annotations
 import errno
 import io
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from psanacli import parallel
-from psanacli.commands import console
+from psanacli.commands import console, signals
 from psanacli.commands.groups import Entry, Verbs
 from psanacli.errors import EXIT_BUG, EXIT_INTERRUPTED, PsanaError
 from psanacli.version import __version__
 
-EXIT_TERMINATED = 143
 #: Failures of the system that no verb has named: 3 for what cannot be opened, 4 for what cannot be read to its end,
 #: 5 for what only writing can meet.
 _EXIT_CODES = {
@@ -65,18 +62,17 @@ def psana() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signals.listen()
     _open_standard_streams()
     try:
         code = run(sys.argv[1:])
     except BaseException as error:  # a signal in the instant in which something else was being answered
-        with _deaf_to_signals():
+        with signals.unheard():
             code = parallel.end_all(error, partial(_answer, error, False))
     while True:
-        with suppress(KeyboardInterrupt, _Terminated):
+        with suppress(KeyboardInterrupt, signals.Terminated):
             # A launcher may send them to a rank that is about to end anyhow.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+            signals.ignore()
             if code == EXIT_INTERRUPTED or threading.active_count() > 1:
                 _leave_now(code)
             sys.exit(code)
@@ -160,7 +156,7 @@ def run(args: Sequence[str]) -> int:
             return end.code if isinstance(end.code, int) else EXIT_BUG
         except BaseException as error:  # the one place where all others are answered
             verbose = context is not None and console.VERBOSE in context.meta
-            with _deaf_to_signals():
+            with signals.unheard():
                 return parallel.end_all(error, partial(_answer, error, verbose))
 
 
@@ -173,9 +169,9 @@ def _answer(error: BaseException, verbose: bool) -> int:
         # The reader has seen enough. What is still buffered must not fail again when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if isinstance(error, _Terminated):
+    if isinstance(error, signals.Terminated):
         console.error("terminated")
-        return EXIT_TERMINATED
+        return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
         console.error("interrupted")
         return EXIT_INTERRUPTED
@@ -196,28 +192,3 @@ def _answer(error: BaseException, verbose: bool) -> int:
     for remark in getattr(error, "__notes__", []) if not debug else []:
         console.note(remark)
     return EXIT_BUG
-
-
-class _Terminated(BaseException):
-    """The process was asked to end (SIGTERM), as batch systems do when the time is up."""
-
-    exit_code = EXIT_TERMINATED
-
-
-@contextmanager
-def _deaf_to_signals() -> Iterator[None]:
-    """Keep an impatient second Ctrl-C from ending the answer to the first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise _Terminated

@@ -38,7 +38,7 @@ VOLATILE = {"/@UUID", "/@created", "/@jobName", f"{PROVENANCE}@command", f"{PROV
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a user who knows this checkout, without that of a launcher."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "OMPI", "PSANA"))}
-    return {**bare, "PYTHONPATH": str(ROOT), **more}
+    return {**bare, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **more}
 
 
 def ranks(count: int) -> list[str]:
@@ -100,13 +100,17 @@ class Process(subprocess.Popen[str]):
 
 
 def finish(process: Process) -> tuple[int, str, str]:
-    """Wait for the end; return exit code, stdout and stderr. A process that hangs is ended with all its children."""
+    """Wait for the end; return exit code, stdout and stderr. A process that hangs is ended with its children."""
     try:
         out, errors = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
+        for number in process.ranks():
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGABRT)  # `faulthandler` prints the stacks of all threads
+        time.sleep(1)
         process.kill_all()
-        process.communicate()
-        raise AssertionError(f"{process.args} still ran after {PATIENCE} s") from None
+        _, errors = process.communicate()
+        raise AssertionError(f"{process.args} still ran after {PATIENCE} s\n{errors}") from None
     return process.returncode, out or "", errors or ""
 
 

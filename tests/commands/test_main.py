@@ -216,6 +216,35 @@ main.main()
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_meets_a_destructor_is_not_lost(number, code):
+    program = f"""
+import os, sys, time, types, click
+from psanacli.commands import main
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.1)
+def wait():
+    for _ in range(3):  # what is lost twice is not lost for good, either
+        try:
+            Last()
+        finally:
+            click.echo("went on")
+    time.sleep(60)
+main.VERBS["try"] = main.Entry("")
+sys.modules["psanacli.commands.try"] = types.SimpleNamespace(command=click.Command("try", callback=wait))
+sys.argv[1:] = ["try"]
+main.main()
+"""
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=50)
+    assert done.returncode == code
+    assert b"went on" in done.stdout
+    assert done.stderr in (b"psana: error: interrupted\n", b"psana: error: terminated\n")
+    assert time.monotonic() - begin < 30
+
+
 def test_interrupted_while_it_is_loaded():
     program = """
 import sys
