@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+REFERENCE = Path(__file__).resolve().parent / "reference"
+REQUIRED = "PSANACLI_REQUIRE_SHARED"
+"""Set in the environment: the reference data have to be there, and every comparison with them has to be made."""
 TALLY: Counter[str] = Counter()
 
 
@@ -18,10 +22,39 @@ def shared() -> Path:
     """The directory of recorded reference data; tests that need it are skipped where it is absent."""
     if not (SHARED / "lcls1").is_dir():
         message = f"no reference data at {SHARED}"
-        if os.environ.get("PSANACLI_REQUIRE_SHARED"):
+        if os.environ.get(REQUIRED):
             pytest.fail(message)
         pytest.skip(message)
     return SHARED
+
+
+def _must_run(path: Path | None) -> bool:
+    """Whether a file has comparisons that may not be left out."""
+    return bool(os.environ.get(REQUIRED)) and path is not None and REFERENCE in path.resolve().parents
+
+
+def _fail(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a failure of what was skipped, whatever skipped it: a mark, a missing module, an expected failure."""
+    why = getattr(report, "wasxfail", None) or (report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
+    report.__dict__.pop("wasxfail", None)
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid} was left out though {REQUIRED} is set: {why}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.skipped and _must_run(item.path):
+        _fail(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report = yield
+    if report.skipped and _must_run(getattr(collector, "path", None)):
+        _fail(report)
+    return report
 
 
 @pytest.fixture

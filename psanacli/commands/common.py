@@ -151,7 +151,9 @@ def choose(runs: Sequence[Run], events: slice | str | None, where: str | None, m
     from psanacli.run import Choice, EventList
 
     listed = EventList.read(events) if isinstance(events, str) else events
-    chosen = Choice(listed, where, missing_ok).among(runs)
+    choice = Choice(listed, where, missing_ok)
+    with console.progress("choosing", sum(len(run.events) for run in runs) if listed is None else 0) as progress:
+        chosen = choice.among(runs, progress.advance)
     if len(chosen.missing):
         console.warn(f"{len(chosen.missing)} of {len(listed)} events of the list are not in the data")  # type: ignore[arg-type]
     return chosen
@@ -222,6 +224,12 @@ events = click.option(
     help="Only these events: a Python slice, one number, or the ids of a list in a file or on standard input (-).",
 )
 missing_ok = click.option("--missing-ok", is_flag=True, help="Events of a list that are not in the data are no error.")
+any_missing_ok = click.option(
+    "--missing-ok",
+    is_flag=True,
+    help="A pattern that matches nothing in the run, or an event of a list that is not in the data, is no error.",
+)
+"""For verbs that have patterns too."""
 where = click.option(
     "--where",
     metavar="EXPR",

@@ -64,6 +64,11 @@ class _Wanted:
             "psana dump e158-r0054-s00-c00.xtc --events 0:3 --types 'EBeam*'",
             "one kind of object in the first three events",
         ),
+        (
+            "psana eventid select exp=xpptut15:run=54 --where 'damaged(cspad)' | "
+            "psana dump e158-r0054-s00-c00.xtc --events -",
+            "the events for which a condition holds",
+        ),
         ("psana dump e158-r0054-s00-c00.xtc --headers", "only what the headers say, no objects"),
         ("psana dump e158-r0054-s00-c00.xtc --json | jq '.dgrams[0].transition'", "for other programs"),
     ]
@@ -97,7 +102,8 @@ def command(
 
     Big files and small data are read. Of damaged files all whole datagrams before the damage are printed; then a
     message says what is wrong and where, and the exit code is 4. Numbers of events count in each file; ids of a list
-    are looked for by time and fiducials, of which control streams have others than the run.
+    are looked for by time and fiducials, of which control streams have others than the run. There is no --where, as
+    its conditions are about events of a run and not about a file: psana eventid select makes a list of such events.
     """
     wanted = _Wanted(types, sources) if types or sources else None
     failure: DatagramError | None = None

@@ -38,13 +38,16 @@ def command(listed: str, datasource: tuple[str, ...], root: tuple[str, ...], as_
     runs = open_runs(datasource, roots=root)
     places = [wanted.resolve(run) for run in runs]
     missing = 0
-    for row in range(len(wanted)):
-        found = [(run, int(numbers[row])) for run, numbers in zip(runs, places, strict=True) if numbers[row] >= 0]
-        missing += not found
-        if as_json:
-            console.print_json_line(_record(wanted, row, runs, found))
-        elif not found or not console.quiet():
-            sys.stdout.write(f"{wanted.line(row)}\t{_text(wanted, row, runs, found)}\n")
+    with console.progress("checking", len(wanted)) as progress:
+        for row in range(len(wanted)):
+            found = [(run, int(numbers[row])) for run, numbers in zip(runs, places, strict=True) if numbers[row] >= 0]
+            missing += not found
+            if as_json:
+                console.print_json_line(_record(wanted, row, runs, found))
+            elif not found or not console.quiet():
+                sys.stdout.write(f"{wanted.line(row)}\t{_text(wanted, row, runs, found)}\n")
+            if not console.is_terminal(sys.stdout):  # where the lines themselves tell how far it is
+                progress.advance(1)
     for run in runs:
         run.close()
     files.fail_if_corrupt([problem for run in runs for problem in run.problems], "events before it were looked for")

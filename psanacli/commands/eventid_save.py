@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, joins
+from psanacli.commands import common, console, files, following, joins
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @common.outside
 @click.option("--remark", metavar="TEXT", help="A line of remarks above the events.")
 @click.option("--overwrite", is_flag=True, help="Begin the list anew.")
+@common.follow
 @common.root
 @common.talk
 def command(
@@ -41,17 +42,21 @@ def command(
     tolerance: str | None,
     remark: str | None,
     overwrite: bool,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
 ) -> None:
     """Add events to a list in a file, which is made when it does not exist.
 
-    What is in the list stays as it is, remarks included. Events that it has already are not added again.
+    What is in the list stays as it is, remarks included. Events that it has already are not added again. With
+    --follow it waits for the end of a run that is being written.
     """
     from psanacli.run import EventList, open_runs
 
     path = Path(listed)
     before = EventList.read(path) if path.exists() and not overwrite else EventList()
-    runs = open_runs(datasource, roots=root)
+    end = following.wait_for_end(datasource, root, follow, timeout)
+    runs = open_runs(end.datasource)
     joins.join_all(runs, requests, how, tolerance)
     chosen = common.choose(runs, events, where, missing_ok)
     found = EventList.joined(EventList.of(some) for some in chosen.events)
@@ -63,4 +68,5 @@ def command(
     console.note(f"{path}: {len(new)} events added" + (f", {len(found) - len(new)} were there" if before else ""))
     for run in runs:
         run.close()
+    end.check()
     files.fail_if_corrupt([problem for run in runs for problem in run.problems], "events before it were saved")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, joins
+from psanacli.commands import common, console, files, following, joins
 from psanacli.errors import OutputError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @common.outside
 @common.output
 @common.overwrite
+@common.follow
 @common.root
 @common.json_output
 @common.talk
@@ -50,13 +51,16 @@ def command(
     tolerance: str | None,
     output: str | None,
     overwrite: bool,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Print the ids of the events for which a condition holds, one a line.
 
     What is printed is a list of events: --events takes it, from a file or from standard input. psana help expressions
-    tells the language of conditions, psana help events the form of lists.
+    tells the language of conditions, psana help events the form of lists. With --follow it waits for the end of a run
+    that is being written; psana eventid list --follow lists events as they come.
     """
     from psanacli.run import EventList, open_runs
 
@@ -64,7 +68,8 @@ def command(
         raise click.UsageError("-o writes a list, --json prints; they exclude each other")
     if output is not None and Path(output).exists() and not overwrite:
         raise OutputError(f"{output} exists already", "--overwrite replaces it")
-    runs = open_runs(datasource, roots=root)
+    end = following.wait_for_end(datasource, root, follow, timeout)
+    runs = open_runs(end.datasource)
     joins.join_all(runs, requests, how, tolerance)
     chosen = common.choose(runs, events, where, missing_ok)
     lists = [EventList.of(some) for some in chosen.events]
@@ -79,4 +84,5 @@ def command(
         console.note(f"{len(chosen)} of {total} events are chosen" + (f", see {output}" if output else ""))
     for run in runs:
         run.close()
+    end.check()
     files.fail_if_corrupt([problem for run in runs for problem in run.problems], "events before it were looked at")

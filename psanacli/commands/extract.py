@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files
+from psanacli.commands import common, console, files, following
 from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @common.number
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
-@click.option("--missing-ok", is_flag=True, help="A pattern that matches nothing in the run is no error.")
+@common.any_missing_ok
 @click.option("--calib", is_flag=True, help="Copy the calibration directory of the experiment along.")
 @click.option(
     "--calib-dir", type=click.Path(file_okay=False), metavar="DIR", help="This one, not that beside the data."
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @common.dry_run
 @common.overwrite
 @common.jobs
+@common.follow
 @common.root
 @common.json_output
 @common.talk
@@ -66,6 +67,8 @@ def command(
     dry_run: bool,
     overwrite: bool,
     jobs: int,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -74,7 +77,7 @@ def command(
     -o is a new directory; in it is INSTRUMENT/EXPERIMENT/xtc, so it can be given as --root. All transitions are there,
     and what of other events the chosen ones need: EPICS and configuration are at each event what they are in the full
     run. With --include and --exclude event data of other sources are left out; timing stays unless it is excluded. The
-    directory is there whole or not at all.
+    directory is there whole or not at all. With --follow it waits for the end of a run that is being written.
     """
     from psanacli.parallel import Team
     from psanacli.run import open_runs
@@ -88,7 +91,8 @@ def command(
         raise click.UsageError("--calib-dir goes with --calib")
     team = Team.from_options(jobs)
     chosen = events if isinstance(events, slice) else slice(0 if number is not None else None, number)
-    runs = open_runs(datasource, roots=root)
+    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    runs = open_runs(end.datasource)
     try:
         found = common.numbers(team, runs, events if number is None else chosen, where, missing_ok)
         plans = [
@@ -104,6 +108,7 @@ def command(
             _write(Path(output), plans, team, threshold, calib, calibration, overwrite)
         if team.is_root:
             _show(plans, output, dry_run, as_json)
+            end.check()
             problems = [problem for plan in plans for problem in plan.run.problems]
             files.fail_if_corrupt(problems, "what is behind it is not in the extracted run")
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, index_formats
+from psanacli.commands import common, console, files, following, index_formats
 
 if TYPE_CHECKING:
     from psanacli.parallel import Team
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="DIR", type=click.Path(file_okay=False), help="Write the files into DIR.")
 @common.overwrite
 @common.jobs
+@common.follow
 @common.root
 @common.json_output
 @common.talk
@@ -54,6 +55,8 @@ def command(
     output: str | None,
     overwrite: bool,
     jobs: int,
+    follow: bool,
+    timeout: float | None,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -64,22 +67,26 @@ def command(
     user's cache.
 
     With --format idx and smd the files are those that the facility's own programs make: one for each file of the run,
-    in index/ or smalldata/ beside it. One that exists is replaced with --overwrite only.
+    in index/ or smalldata/ beside it. One that exists is replaced with --overwrite only. With --follow it waits for the
+    end of a run that is being written.
     """
     from psanacli.parallel import Team
-    from psanacli.run import parse_datasource, resolve
+    from psanacli.run import resolve
 
     team = Team.from_options(jobs)
-    runs = team.once(lambda: resolve(parse_datasource(datasource, roots=root)))
+    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    runs = team.once(lambda: resolve(end.datasource))
     directory = Path(output) if output else None
     if kind != "run":
         index_formats.write_files(runs, kind, directory, threshold, overwrite, team, as_json)
+        end.check()
         return
     if threshold is not None:
         raise click.UsageError("--threshold is for --format smd only")
     problems: list[FileProblem] = []
     for run in runs:
         problems += _build(run, directory, overwrite, team, as_json)
+    end.check()
     if team.is_root:
         files.fail_if_corrupt(problems, "everything before it, and other files, are in the index")
 

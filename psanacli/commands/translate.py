@@ -52,11 +52,7 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @common.output
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
-@click.option(
-    "--missing-ok",
-    is_flag=True,
-    help="A pattern that matches nothing, or an event of a list that is absent, is no error.",
-)
+@common.any_missing_ok
 @click.option(
     "--epics",
     type=click.Choice(["calib-repeat", "updates", "always", "no"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,15 @@ class Choice:
     where: str | None = None
     missing_ok: bool = False
 
-    def among(self, runs: Sequence[Run]) -> Chosen:
+    def among(self, runs: Sequence[Run], advance: Callable[[int], None] | None = None) -> Chosen:
         """Return the events of some runs.
+
+        Parameters
+        ----------
+        runs : sequence of Run
+            The data.
+        advance : function, optional
+            Called with the number of events for which the condition was looked at, block after block.
 
         Raises
         ------
@@ -74,7 +81,7 @@ class Choice:
             chosen, missing = [self._sliced(run) for run in runs], EventList()
         for place, condition in enumerate(bound):
             if condition is not None:
-                numbers = condition.among(np.asarray(chosen[place].indices, np.int64))
+                numbers = condition.among(np.asarray(chosen[place].indices, np.int64), advance)
                 chosen[place] = runs[place].events[numbers]
         return Chosen(tuple(chosen), missing)
 

@@ -88,6 +88,53 @@ def test_events_are_listed_as_they_come(whole, tmp_path):
     assert len(done.stdout.splitlines()) == 41
 
 
+FOLLOWERS = {
+    "index build": ["-o", "OUT"],
+    "eventid select": ["--where", "code(162)", "-o", "OUT"],
+    "extract": ["--where", "code(162)", "-o", "OUT"],
+    "eventid save": ["--events", "::7"],
+}
+"""Verbs that wait for the end of the run, and then do what they do with a finished one."""
+
+
+@pytest.mark.parametrize("verb", FOLLOWERS)
+def test_a_growing_run_gives_what_a_finished_one_gives(whole, tmp_path, verb):
+    growing = tmp_path / "growing"
+    Replay(whole, growing, pause=0.01).start()
+    for source, name in ((f"dir={growing}:run=1", "live"), (f"dir={whole[0].parent}:run=1", "finished")):
+        options = [str(tmp_path / name) if word == "OUT" else word for word in FOLLOWERS[verb]]
+        before = [tmp_path / name] if verb == "eventid save" else []
+        follow = ["--follow", "--timeout", 20] * (name == "live")
+        done = psana(*verb.split(), *before, source, *options, *follow)
+        assert done.returncode == 0, done.stderr
+    live, finished = (_files(tmp_path / name) for name in ("live", "finished"))
+    assert live and live.keys() == finished.keys()
+    for name, data in finished.items():
+        if name.endswith(".psana"):  # has the times of the files
+            assert len(live[name]) == len(data)
+        elif not name.endswith(".json"):  # says where the files were
+            assert live[name] == data, name
+
+
+def _files(place: Path) -> dict[str, bytes]:
+    """Return what is in a file or a directory, without remarks."""
+    if place.is_file():
+        return {"": b"\n".join(line for line in place.read_bytes().splitlines() if not line.startswith(b"#"))}
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("verb", ["index build", "extract"])
+def test_of_an_abandoned_run_there_is_what_there_was(whole, tmp_path, verb):
+    growing = tmp_path / "growing"
+    growing.mkdir()
+    for path in whole:
+        (growing / f"{path.name}.inprogress").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = psana(*verb.split(), f"dir={growing}:run=1", "-o", tmp_path / "out", "--follow", "--timeout", 0.5)
+    assert done.returncode == 4
+    assert "no EndRun in" in done.stderr
+    assert (tmp_path / "out").exists()
+
+
 def test_what_follow_excludes(whole):
     done = psana("eventid", "list", whole[0].parent, "--follow", "--events", "0:3")
     assert done.returncode == 2

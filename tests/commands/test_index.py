@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands.cluster import psana
 
 from psanacli.commands import main
 from psanacli.demo import write_sample
@@ -75,6 +76,17 @@ def test_build_brings_up_to_date(xtc, capsys):
     assert f"{first.name} was changed since" in out
     assert ": brought up to date in" in run(capsys, "build", xtc, "-j", 2)[2]
     assert "valid        yes\n" in run(capsys, "show", xtc)[1]
+
+
+def test_three_ranks_write_what_one_process_writes(xtc, capsys):
+    run(capsys, "build", xtc)
+    path = index_of(xtc)
+    alone = path.read_bytes()
+    path.unlink()
+    code, out, err = psana("index", "build", xtc, "--json", ranks_=3)
+    assert code == 0, err
+    assert json.loads(out)["state"] == "built"  # said once, by one of them
+    assert index_of(xtc).read_bytes() == alone
 
 
 def test_json(xtc, capsys):

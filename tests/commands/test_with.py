@@ -56,6 +56,29 @@ def test_every_name_in_the_json_is_documented(work: Path, capfd: pytest.CaptureF
     assert {name for name in names if f"`{name}`" not in documented} == set()
 
 
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("lab.temp > 23", [4, 5, 7]),
+        ("lab.temp > 21 and step == 0", [2, 3]),
+        ("absent(lab.temp)", [0, 6, 8, 9, 10, 11]),
+        ("lab.temp > 20 and lab.w_o == 'b' and not code(162)", [1, 5, 7]),
+    ],
+)
+def test_a_condition_has_what_was_joined(
+    work: Path, capfd: pytest.CaptureFixture[str], where: str, numbers: list[int]
+) -> None:
+    times = open_run("xtc").events[numbers].times.astype("datetime64[s]").tolist()
+    assert run(["eventid", "list", "xtc", "--with", LAB, "--where", where, "--columns", "number", "--tsv"]) == 0
+    assert [int(word) for word in capfd.readouterr().out.split()[1:]] == numbers
+    assert run(["eventid", "select", "xtc", "--with", LAB, "--where", where]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == len(times) == len(numbers)
+    assert run(["info", "xtc", "--with", LAB, "--where", where, "--json"]) == 0
+    assert [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()] == numbers
+    assert run(["translate", "xtc", "-o", "out.h5", "-q", "--with", LAB, "--where", where]) == 0
+    assert stored(work / "out.h5", "temp") == [TEMP[number] for number in numbers]
+
+
 def stored(path: Path, field: str) -> list[object]:
     with h5py.File(path) as file:
         group = file["Outside/lab"][field]

@@ -283,6 +283,32 @@ def test_new_streams_and_chunks_join(xtc):
         assert [file.path for file in run.table.files][1] == second
 
 
+@pytest.mark.parametrize("streams", [(0,), (0, 1)])
+def test_a_chunk_that_appears_later_joins(xtc, streams):
+    """The index was saved when there was only the first chunk of a stream, or of both."""
+    later = {}
+    for stream in streams:
+        first = xtc / f"e301-r0001-s{stream:02d}-c00.xtc"
+        data = first.read_bytes()
+        cut = int(walk_file(first).datagrams["offset"][9])
+        first.write_bytes(data[:cut])
+        later[xtc / f"e301-r0001-s{stream:02d}-c01.xtc"] = data[cut:]
+    build(xtc)
+    for path, data in later.items():
+        path.write_bytes(data)
+    with psanacli.open_run(xtc) as run, psanacli.open_run(xtc, index=False) as plain:
+        assert run.index.notes == tuple(f"{path.name} is not in the index" for path in later)
+        assert run.index.path is not None
+        assert len(run.events) == 12
+        assert_equal(run, plain)
+    path = build(xtc)
+    grown = path.read_bytes()
+    assert build(xtc, overwrite=True) == path
+    assert path.read_bytes() == grown
+    with psanacli.open_run(xtc) as run:
+        assert run.index.whole
+
+
 # --- writing --------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ only asks for another stretch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,23 +124,38 @@ class Bound:
             return
         yield first, stop, value
 
-    def select(self, first: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+    def select(
+        self, first: int = 0, stop: int | None = None, advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.int64]:
         """Return the numbers of the events for which a condition holds, ascending.
+
+        Parameters
+        ----------
+        first, stop : int
+            Range of events; default is all.
+        advance : function, optional
+            Called with the number of events of each block.
 
         Raises
         ------
         UsageError
             It is no condition, or one of the elements of an array.
         """
-        parts = [self._chosen(value, end - begin) for begin, end, value in self.blocks(first, stop)]
+        parts = []
+        for begin, end, value in self.blocks(first, stop):
+            parts.append(self._chosen(value, end - begin))
+            if advance is not None:
+                advance(end - begin)
         found = np.flatnonzero(parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, bool), *parts]))
         if first:
             found += first
         return found
 
-    def among(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    def among(
+        self, numbers: NDArray[np.int64], advance: Callable[[int], None] | None = None
+    ) -> NDArray[np.int64]:
         """Return those of some events for which a condition holds, in the same order; repeated ones stay."""
-        found = [self.select(first, stop) for first, stop in self._stretches(numbers)]
+        found = [self.select(first, stop, advance) for first, stop in self._stretches(numbers)]
         return numbers[np.isin(numbers, np.concatenate([np.zeros(0, np.int64), *found]), kind="sort")]
 
     def at(self, numbers: NDArray[np.int64], *, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
