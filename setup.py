@@ -11,7 +11,8 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-COMPILE = ["-O3", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
+# -g0: without what is for debuggers, which Python asks for, the build takes a quarter less time.
+COMPILE = ["-O3", "-g0", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
 LINK: list[str] = []
 if os.environ.get("PSANACLI_SANITIZE"):
     SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
