@@ -60,4 +60,4 @@ module = pathlib.Path(_walk.__file__)
 assert module.is_relative_to(pathlib.Path.cwd()), f"{module} would be tested, which is not the copy"
 assert b"__asan_init" in module.read_bytes(), f"{module} was built without sanitizers"
 CHECK
-"$python" -m pytest -p no:cacheprovider "${tests[@]}"
+"$python" -m pytest -p no:cacheprovider -n 2 "${tests[@]}"
