@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 REQUIRED = "PSANACLI_REQUIRE_SHARED"
 """Set in the environment: the reference data have to be there, and every comparison with them has to be made."""
 TALLY: Counter[str] = Counter()
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what is in the background deaf to Ctrl-C, and all that the tests start would be so too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,6 @@ code = run(sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 sys.exit(code)
 """
-#: Bytes that an event of this run may take: tables of 104, twice that where they grow, and the hazards of small runs.
-PER_EVENT = 400
 
 
 def peak(sample: Sample, out: Path, *more: str) -> int:
@@ -31,7 +29,7 @@ def peak_of(run: list[str], out: Path, *more: str) -> int:
     """Translate a run that is given by words of a command line; return the peak memory in bytes."""
     words = ["translate", *run, "-o", str(out), "-q", *more]
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, *words], env=environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PEAK, *words], env=environment(), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
@@ -47,7 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 @pytest.mark.parametrize("more", [[], ["-j", "2"], ["--compression", "none"]], ids=" ".join)
 def test_four_times_the_events(runs: list[Sample], tmp_path: Path, more: list[str]) -> None:
     few, many = (peak(run, tmp_path / f"{run.events}.h5", *more) for run in runs)
-    assert many - few < 30_000 * PER_EVENT
+    added = runs[1].size - runs[0].size
+    assert many - few < added / 3, "tables grow, and what small runs happen to take; data do not stay"
     assert many < 300_000_000
 
 
