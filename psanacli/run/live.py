@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ from psanacli.run.datasource import DataSource, RunFiles, resolve
 from psanacli.run.events import Event, Events
 from psanacli.run.files import XtcFile
 from psanacli.run.headers import RunHeaders
+from psanacli.run.listed import Listed
 from psanacli.run.run import Run, datasource_of
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules, times_of
@@ -38,12 +40,16 @@ GRACE = 2.0
 """Seconds for which a run that has ended may still grow: streams of recorders, an Unconfigure."""
 AHEAD, CONTROL_AHEAD = 20, 40
 """Datagrams of a DAQ stream and of a control stream that are put in order among themselves."""
+LONGEST = 1.0
+"""Seconds between two looks at most, however long the tables take."""
 LAG = 5.0
 """Seconds of data by which a reader may be behind before it is told so."""
 
 _UNFINISHED = (ProblemKind.TRUNCATED_HEADER, ProblemKind.TRUNCATED_DATAGRAM)
 _LAST = 8
 """Datagrams at the end of a stream among which its EndRun is looked for."""
+_PART = 1 << 14
+"""Members that are looked at together for the last one of a stream."""
 
 
 @dataclass
@@ -134,6 +140,7 @@ class LiveRun:
         self.ended = False
         self._files: dict[tuple[int, int], _Followed] = {}
         self._found: RunFiles | None = None
+        self._listed = Listed()
         self._news = time.monotonic()
         self._were_writing: set[tuple[int, int]] = set()
 
@@ -149,15 +156,22 @@ class LiveRun:
         UsageError
             The data source has several runs.
         """
-        found = resolve(self.datasource)
-        if len(found) > 1:
-            numbers = ", ".join(str(files.run) for files in found[:10])
-            raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name the one that is to be followed")
-        self._found = found[0]
+        if self._found is None or self._listed.may_differ():
+            self._found = self._find()
         new = [self._look_at(file) for file in self._found.files]
         if any(new):
             self._news = time.monotonic()
         return any(new)
+
+    def _find(self) -> RunFiles:
+        """List the directories."""
+        now = time.monotonic()
+        found = resolve(self.datasource)
+        if len(found) > 1:
+            numbers = ", ".join(str(files.run) for files in found[:10])
+            raise UsageError(f"the data source has {len(found)} runs: {numbers}", "name the one that is to be followed")
+        self._listed = Listed.of({file.path.parent for file in found[0].files}, now)
+        return found[0]
 
     def _look_at(self, file: XtcFile) -> bool:
         """Walk what is new of one file."""
@@ -231,69 +245,55 @@ class LiveRun:
         table = RunTable(files, self._found.run, self.rules, headers)
         return Run(replace(self._found, files=files), self.rules, table=table)
 
-    def _settled(self, run: Run) -> int:
-        """Return how many events nothing can change any more."""
-        table = run.table
+    def _settled(self) -> int:
+        """Return how many events of the run nothing can change any more."""
+        assert self.run is not None
+        table = self.run.table
         now = time.monotonic()
         first_open = len(table.groups)
         unfinished = set(self._open_streams())
-        silent = {
-            stream
-            for stream, files in self._streams.items()
-            if now - max(each.grew for each in files) >= self.patience
-        }
         for index, stream in enumerate(table.streams.tolist()):
-            if stream not in unfinished or stream in silent:
+            if stream not in unfinished or now - max(each.grew for each in self._streams[stream]) >= self.patience:
                 continue
             first, stop = int(table.first_rows[index]), int(table.first_rows[index + 1])
             sure = stop - (CONTROL_AHEAD if self._is_control(stream) else AHEAD)
-            sure = self._in_big_file(run, stream, first, sure)
-            places = np.flatnonzero((table.members >= first) & (table.members < sure))
-            if not len(places):
+            place = _last_between(table.members, first, self._in_big_file(stream, first, sure))
+            if place < 0:
                 return 0
-            group = int(np.searchsorted(table.groups["first"], places[-1], side="right")) - 1
+            group = int(np.searchsorted(table.groups["first"], place, side="right")) - 1
             first_open = min(first_open, group)
         return int(np.searchsorted(table.events["group"], first_open))
 
-    def _in_big_file(self, run: Run, stream: int, first: int, stop: int) -> int:
+    def _in_big_file(self, stream: int, first: int, stop: int) -> int:
         """Return up to which row of a stream the big files have what small data refer to."""
-        files = self._streams[stream]
-        if not files[-1].file.small or stop <= first:
+        assert self.run is not None
+        if not self._streams[stream][-1].file.small or stop <= first:
             return stop
         rows = np.arange(max(first, stop - 1000), stop)
-        _, size = run.origins.places(rows)
-        offset, _ = run.origins.places(rows)
-        number = run.table.datagrams["file"][rows]
-        sizes = []
-        for file in run.table.files:
-            try:
-                sizes.append(os.stat(big_file_of(file.path)).st_size if file.small else 0)
-            except (NotFoundError, FileNotFoundError):
-                sizes.append(0)
-        lacking = np.flatnonzero((size > 0) & (offset + size > np.array(sizes)[number]))
-        return int(rows[lacking[0]]) if len(lacking) else stop
+        offset, size = self.run.origins.places(rows)
+        files = self.run.table.files
+        number = self.run.table.datagrams["file"][rows]
+        sizes = {int(file): _size_of_big(files[file].path) for file in np.unique(number)}
+        lacking = (size > 0) & (offset + size > np.array([sizes[file] for file in number.tolist()]))
+        return int(rows[np.argmax(lacking)]) if lacking.any() else stop
 
-    def _take(self, *, everything: bool) -> Batch:
-        """Return the events that can be given out, from tables that are made anew."""
-        run = self._build()
-        last = self.run
-        count = len(run.events) if everything else self._settled(run)
+    def _renew(self) -> None:
+        """Make the tables anew, as there is something new."""
+        last, self.run = self.run, self._build()
         if last is not None:
-            old, new = last.table.events[: self.delivered], run.table.events[: self.delivered]
-            same = len(old) == len(new) and all(
-                np.array_equal(old[name], new[name]) for name in ("seconds", "nanoseconds", "fiducials")
-            )
-            if not same:
-                self.revised += _differing(old, new)
+            self.revised += _differing(last.table.events[: self.delivered], self.run.table.events[: self.delivered])
             last.rest()
-        self.run = run
+
+    def _give(self, count: int) -> Batch:
+        """Return the events that were not given out before, of the first `count`."""
+        assert self.run is not None
         first, self.delivered = self.delivered, max(self.delivered, count)
-        events = run.events[first : self.delivered]
+        events = self.run.events[first : self.delivered]
         behind = 0.0
-        if len(events) and len(run.table.datagrams):
-            newest = times_of(run.table.datagrams).max()
+        if len(events):
+            newest = times_of(self.run.table.datagrams).max()
             behind = float((newest - events[-1].time) / np.timedelta64(1, "s"))
-        return Batch(events, run, max(behind, 0.0))
+        return Batch(events, self.run, max(behind, 0.0))
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events as they become known, until the run has ended; batches may be empty while it goes on.
@@ -315,24 +315,22 @@ class LiveRun:
                     raise NotFoundError(f"{error.message}; waited {waited:.0f} s", error.hint) from None
                 time.sleep(self.poll)
                 continue
-            took = time.monotonic()
-            if self._has_ended():
-                self.ended = True
-                yield self._take(everything=True)
+            begun = time.monotonic()
+            if news or self.run is None:
+                self._renew()
+            assert self.run is not None
+            self.ended = self._has_ended()
+            silent = time.monotonic() - self._news >= self.timeout
+            count = len(self.run.events) if self.ended or silent else self._settled()
+            took = time.monotonic() - begun
+            if news or self.ended or silent or count > self.delivered:
+                yield self._give(count)
+            if self.ended:
                 return
-            if news or self._may_settle():
-                yield self._take(everything=False)
-            elif time.monotonic() - self._news >= self.timeout:
-                yield self._take(everything=True)
+            if silent:
                 raise self._stalled()
-            # Tables of a long run take their time; most of it is left to whoever uses the events.
-            time.sleep(max(self.poll, 2 * (time.monotonic() - took) if news else 0))
-
-    def _may_settle(self) -> bool:
-        """Return whether events wait for nothing but the patience with silent streams."""
-        if self.run is None or self.delivered >= len(self.run.events):
-            return False
-        return self._settled(self.run) > self.delivered
+            # Tables of a long run take their time, of which whoever uses the events gets most.
+            time.sleep(max(self.poll, min(9 * took, LONGEST)))
 
     def __iter__(self) -> Iterator[Event]:
         for batch in self.batches():
@@ -373,6 +371,24 @@ class LiveRun:
     def __repr__(self) -> str:
         state = "ended" if self.ended else "being written"
         return f"<LiveRun {self.datasource}: {state}, {len(self._files)} files, {self.delivered} events given out>"
+
+
+def _size_of_big(small: Path) -> int:
+    try:
+        return os.stat(big_file_of(small)).st_size
+    except (NotFoundError, FileNotFoundError):
+        return 0
+
+
+def _last_between(members: NDArray[np.int32], first: int, stop: int) -> int:
+    """Return the index of the last member in a range of rows; -1: there is none."""
+    for end in range(len(members), 0, -_PART):
+        begin = max(end - _PART, 0)
+        part = members[begin:end]
+        inside = np.flatnonzero((part >= first) & (part < stop))
+        if len(inside):
+            return begin + int(inside[-1])
+    return -1
 
 
 def _differing(old: NDArray[Any], new: NDArray[Any]) -> int:

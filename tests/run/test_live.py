@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from run.runs import write_run
 from psanacli import follow_run, open_run
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run import LiveRun, parse_datasource
+from psanacli.run.listed import Listed
 
 QUICK = {"timeout": 60.0, "poll": 0.005, "patience": 30.0, "grace": 0.1}
 
@@ -192,3 +194,22 @@ def test_the_recorded_run_with_two_chunks_and_control_streams(shared, tmp_path, 
         assert one[1] == other[1] and one[3] == other[3]
         np.testing.assert_equal(one[2], other[2])
     tally["values of events that were followed live"] += sum(len(keys) + len(epics) for _, keys, epics, _ in found)
+
+
+def test_directories_are_listed_again_only_when_they_may_have_changed(tmp_path):
+    def listed() -> Listed:
+        os.utime(tmp_path, (1, 1))  # changed long ago
+        return Listed.of([tmp_path], time.monotonic())
+
+    assert not listed().may_differ()
+    for change in (
+        lambda: (tmp_path / "new").touch(),
+        lambda: (tmp_path / "new").rename(tmp_path / "renamed"),
+        lambda: (tmp_path / "renamed").unlink(),
+    ):
+        before = listed()
+        change()
+        assert before.may_differ()
+    assert Listed.of([tmp_path], time.monotonic()).may_differ()  # it has changed just now: perhaps it does again
+    assert Listed.of([tmp_path / "absent"], time.monotonic() - 10).may_differ()  # after a while in any case
+    assert Listed().may_differ()
