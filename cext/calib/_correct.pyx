@@ -23,32 +23,51 @@ cdef extern from "calib/regions.h" nogil:
 
     ctypedef struct Scratch:
         void *values
-        int16_t *bins
-        uint16_t *histogram
+        uint16_t *bins
+        uint32_t *histogram
         uint32_t *counts
 
-    const int BY_HISTOGRAM, BY_UNBONDED, COPIES, HISTOGRAM_BINS, MEDIAN_BINS, PIECE
+    const int BY_HISTOGRAM, BY_UNBONDED, COPIES, MEDIAN_BINS, PIECE, ROOM
+    int believed_peak(const Scratch *, const Method *, double *)
     double correct_region_f4(float *, const uint8_t *, const Region *, const Method *, const Scratch *)
     double correct_region_f8(double *, const uint8_t *, const Region *, const Method *, const Scratch *)
 
 cdef extern from "calib/frames.h" nogil:
+    ctypedef struct GainMap:
+        const uint8_t *is_high
+        double low, high
+        const double *each
+
     void pedestal_u1(const uint8_t *, const float *, float *, int64_t)
     void pedestal_u2(const uint16_t *, const float *, float *, int64_t)
     void pedestal_i2(const int16_t *, const float *, float *, int64_t)
     void pedestal_i4(const int32_t *, const float *, float *, int64_t)
     void pedestal_f4(const float *, const float *, float *, int64_t)
-    void whole_u1(const uint8_t *, const float *, const float *, const uint8_t *, float *, int64_t)
-    void whole_u2(const uint16_t *, const float *, const float *, const uint8_t *, float *, int64_t)
-    void whole_i2(const int16_t *, const float *, const float *, const uint8_t *, float *, int64_t)
-    void whole_i4(const int32_t *, const float *, const float *, const uint8_t *, float *, int64_t)
-    void whole_f4(const float *, const float *, const float *, const uint8_t *, float *, int64_t)
-    void scale_double(float *, const double *, int64_t)
-    void scale_and_blank(float *, const float *, const uint8_t *, int64_t)
-    void ranges_by_bits(const uint16_t *, uint8_t *, int64_t)
-    void ranges_by_switch(const uint16_t *, const uint8_t *, const uint8_t *, uint8_t *, int64_t)
-    void subtract_ranged(const uint16_t *, const uint8_t *, const float *, int64_t, int64_t, float *, int64_t, int64_t)
-    void scale_ranged(float *, const uint8_t *, const float *, int64_t, int64_t, const uint8_t *, int64_t, int64_t)
+    void whole_u1(const uint8_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void whole_u2(const uint16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void whole_i2(const int16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void whole_i4(const int32_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void whole_f4(const float *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void finish(float *, const GainMap *, const float *, int64_t, int64_t)
+    void blank(float *, const uint8_t *, int64_t)
+    const int STRETCH
+    void planes_by_bits(const uint16_t *, uint8_t *, int64_t)
+    void planes_by_switch(const uint16_t *, const uint8_t *, const uint8_t *, uint8_t *, int64_t)
+    void subtract_ranged(const uint16_t *, const uint8_t *, const float *, int64_t, float *, int64_t, int64_t)
+    void scale_ranged(float *, const uint8_t *, const float *, int64_t, int64_t, int64_t)
     void taking_part(const uint8_t *, const uint8_t *, uint32_t, uint8_t *, int64_t)
+
+cdef extern from "calib/integers.h" nogil:
+    ctypedef struct DoubledPedestals:
+        const int16_t *doubled
+        const int64_t *others
+        int64_t count
+
+    const int LEFT_OUT
+    void count_u1(const uint8_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void count_u2(const uint16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void count_i2(const int16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void count_i4(const int32_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
 
 ctypedef fused Raw:
     uint8_t
@@ -83,7 +102,7 @@ cdef class Steps:
         A region reaches out of its span.
     """
 
-    cdef Py_ssize_t count, spans_count, largest
+    cdef Py_ssize_t count, largest, longest
     cdef readonly Py_ssize_t size
     cdef Region *regions
     cdef Method *methods
@@ -100,7 +119,7 @@ cdef class Steps:
             raise ValueError("regions, methods and spans do not fit together")
         if spans[0] != 0 or spans[m] != size or bounds[0] != 0 or bounds[m] != n:
             raise ValueError("the spans are not the whole array")
-        self.size, self.count, self.spans_count, self.largest = size, n, m, 1
+        self.size, self.count, self.largest = size, n, 1
         self.regions = <Region *>malloc((n + 1) * sizeof(Region))
         self.methods = <Method *>malloc((len(methods) + 1) * sizeof(Method))
         self.method = <int64_t *>malloc((n + 1) * sizeof(int64_t))
@@ -115,6 +134,7 @@ cdef class Steps:
         for k in range(m + 1):
             self.spans[k], self.bounds[k] = spans[k], bounds[k]
         for k in range(m):
+            self.longest = max(self.longest, <Py_ssize_t>(spans[k + 1] - spans[k]))
             if spans[k] > spans[k + 1] or bounds[k] > bounds[k + 1]:
                 raise ValueError("the spans are not in order")
             for i in range(bounds[k], bounds[k + 1]):
@@ -141,8 +161,8 @@ cdef class Steps:
     cdef int take(self, Scratch *scratch) except -1 nogil:
         """Take the room that a thread needs."""
         scratch.values = malloc((self.largest + 1) * sizeof(double))
-        scratch.bins = <int16_t *>malloc(PIECE * sizeof(int16_t))
-        scratch.histogram = <uint16_t *>malloc(COPIES * (HISTOGRAM_BINS + 1) * sizeof(uint16_t))
+        scratch.bins = <uint16_t *>malloc(PIECE * sizeof(uint16_t))
+        scratch.histogram = <uint32_t *>malloc(COPIES * ROOM * sizeof(uint32_t))
         scratch.counts = <uint32_t *>calloc(MEDIAN_BINS, sizeof(uint32_t))
         if not (scratch.values and scratch.bins and scratch.histogram and scratch.counts):
             give_back(scratch)
@@ -151,9 +171,20 @@ cdef class Steps:
         return 0
 
     cdef void span_f4(self, float *v, const uint8_t *good, Py_ssize_t span, Scratch *scratch) noexcept nogil:
+        """Correct the regions of a span."""
         cdef int64_t i
         for i in range(self.bounds[span], self.bounds[span + 1]):
             correct_region_f4(v, good, &self.regions[i], &self.methods[self.method[i]], scratch)
+
+    cdef const Method *histogram_of_all(self, Py_ssize_t span) noexcept nogil:
+        """Return the method if all that is done to a span is to take its histogram as a whole, else NULL."""
+        cdef int64_t i = self.bounds[span]
+        cdef const Region *region = &self.regions[i]
+        cdef const Method *method = &self.methods[self.method[i]]
+        if (self.bounds[span + 1] == i + 1 and method.kind == BY_HISTOGRAM and region.rows == 1 and region.step == 1
+                and region.start == self.spans[span] and region.columns == self.spans[span + 1] - region.start):
+            return method
+        return NULL
 
     def apply(self, floating[::1] values, const uint8_t[::1] good):
         """Correct an array in place.
@@ -210,34 +241,165 @@ cdef int _same(Py_ssize_t size, Py_ssize_t other, str what) except -1:
     return 0
 
 
-def correct(const Raw[::1] raw, const float[::1] pedestals, const double[::1] before, const float[::1] factor,
-            const uint8_t[::1] mask, float[::1] out, Steps steps, const uint8_t[::1] good):
-    """Write ``(raw - pedestals - common mode) * before * factor * mask`` to `out`.
+cdef inline void _subtract(const Raw *raw, const float *pedestals, float *out, int64_t n) noexcept nogil:
+    if Raw is uint8_t:
+        pedestal_u1(raw, pedestals, out, n)
+    elif Raw is uint16_t:
+        pedestal_u2(raw, pedestals, out, n)
+    elif Raw is int16_t:
+        pedestal_i2(raw, pedestals, out, n)
+    elif Raw is int32_t:
+        pedestal_i4(raw, pedestals, out, n)
+    else:
+        pedestal_f4(raw, pedestals, out, n)
+
+
+cdef inline bint _count(const Raw *raw, const float *pedestals, const DoubledPedestals *all, int64_t first, int64_t stop,
+                        const Scratch *scratch) noexcept nogil:
+    """Count integers less their pedestals; False when the values are no integers."""
+    if Raw is float:
+        return False
+    elif Raw is uint8_t:
+        count_u1(raw, pedestals, all, first, stop, scratch)
+    elif Raw is uint16_t:
+        count_u2(raw, pedestals, all, first, stop, scratch)
+    elif Raw is int16_t:
+        count_i2(raw, pedestals, all, first, stop, scratch)
+    else:
+        count_i4(raw, pedestals, all, first, stop, scratch)
+    return True
+
+
+cdef inline void _whole(const Raw *raw, const float *pedestals, double number, const GainMap *map, const float *factor,
+                        float *out, int64_t first, int64_t stop) noexcept nogil:
+    if Raw is uint8_t:
+        whole_u1(raw, pedestals, number, map, factor, out, first, stop)
+    elif Raw is uint16_t:
+        whole_u2(raw, pedestals, number, map, factor, out, first, stop)
+    elif Raw is int16_t:
+        whole_i2(raw, pedestals, number, map, factor, out, first, stop)
+    elif Raw is int32_t:
+        whole_i4(raw, pedestals, number, map, factor, out, first, stop)
+    else:
+        whole_f4(raw, pedestals, number, map, factor, out, first, stop)
+
+
+cdef class Doubled:
+    """Pedestals as the histogram of a whole span takes them: doubled, and cut to integers.
+
+    For most pixels the bin of ``raw - pedestal`` follows from integers alone.  It does not where the difference, rounded
+    to float32, may come to another side of a half than the exact one: where a small pedestal is next to a half.  These
+    `others` are counted in floating point.
+
+    Parameters
+    ----------
+    pedestals : ndarray of float32
+        ADU.
+    good : ndarray of uint8
+        Pixels that are 0 are not counted.
+    """
+
+    cdef DoubledPedestals all
+    cdef readonly Py_ssize_t size
+    cdef object _held
+
+    def __cinit__(self, pedestals, good):
+        cdef int16_t[::1] doubled
+        cdef int64_t[::1] others
+        twice = 2.0 * pedestals
+        whole = np.rint(twice)
+        away = np.abs(twice - 2 * np.floor(pedestals) - 1)
+        # A difference below 2048 is rounded by 2^-14 at most, by nothing when the pedestal has no smaller bits itself.
+        exact = (twice == whole) | (away > 2.0**-12) | (pedestals >= 1024)
+        integers = (twice >= 0) & (whole < 2**15 - 2) & exact
+        chosen = np.where(twice == whole, whole, 2 * np.rint(pedestals))
+        held = np.full(pedestals.size, LEFT_OUT, np.int16)
+        counted = (good != 0) & np.isfinite(pedestals)
+        held[counted & integers] = chosen[counted & integers]
+        apart = np.flatnonzero(counted & ~integers).astype(np.int64)
+        self.size = pedestals.size
+        self._held = held, apart
+        if self.size:
+            doubled = held
+            self.all.doubled = &doubled[0]
+        self.all.count = apart.size
+        if apart.size:
+            others = apart
+            self.all.others = &others[0]
+
+    @property
+    def others(self):
+        """Number of the pixels that are counted one by one."""
+        return self.all.count
+
+
+cdef class Gains:
+    """A gain map as the native code takes it.
+
+    Parameters
+    ----------
+    factors : ndarray of float64
+        One for each pixel; a map of two values takes a byte a pixel only.
+    """
+
+    cdef GainMap map
+    cdef readonly Py_ssize_t size
+    cdef object _held
+
+    def __cinit__(self, const double[::1] factors):
+        cdef const uint8_t[::1] high
+        values = np.asarray(factors)
+        self.size = values.size
+        if not self.size:
+            return
+        self.map.low, self.map.high = values.min(), values.max()
+        is_high = values == self.map.high
+        if (is_high | (values == self.map.low)).all():
+            self._held = high = is_high.view(np.uint8)
+            self.map.is_high = &high[0]
+        else:
+            self._held = factors
+            self.map.each = &factors[0]
+
+
+def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const float[::1] factor,
+            const uint8_t[::1] mask, float[::1] out, Steps steps, const uint8_t[::1] good,
+            Doubled doubled):
+    """Write ``(raw - pedestals - common mode) * gains * factor`` to `out`.
 
     Parameters
     ----------
     raw : ndarray of uint8, uint16, int16, int32 or float32
     pedestals, factor : ndarray of float32
-    before : ndarray of float64 or None
+        The factor is 0 where a pixel is masked.
+    gains : Gains or None
         A factor that is applied in double precision.
-    mask : ndarray of uint8
-        0 where the result is 0.
+    mask : ndarray of uint8 or None
+        0 where the result is 0 even if the value is not finite.
     out : ndarray of float32
     steps : Steps or None
         The common mode; None: no correction.
     good : ndarray of uint8 or None
         Pixels that count for the common mode.
+    doubled : Doubled or None
+        Made of the same pedestals and good pixels; makes a histogram faster.
     """
-    cdef Py_ssize_t size = out.shape[0], span, spans = 1
-    cdef int64_t first, stop, n
+    cdef int64_t size = out.shape[0], first = 0, stop
+    cdef Py_ssize_t span = 0
+    cdef double number
+    cdef bint in_regions
+    cdef const Method *method
     cdef Scratch scratch
     cdef const uint8_t *which = NULL
+    cdef const GainMap *map = NULL
     _same(size, raw.shape[0], "the raw image")
     _same(size, pedestals.shape[0], "the array of pedestals")
     _same(size, factor.shape[0], "the array of factors")
-    _same(size, mask.shape[0], "the mask")
-    if before is not None:
-        _same(size, before.shape[0], "the array of gain factors")
+    if mask is not None:
+        _same(size, mask.shape[0], "the mask")
+    if gains is not None:
+        _same(size, gains.size, "the gain map")
+        map = &gains.map
     if steps is not None:
         _same(size, steps.size, "the common mode")
         if good is not None:
@@ -245,103 +407,116 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, const double[::1] be
             which = &good[0] if size else NULL
         elif steps.needs_good:
             raise ValueError("the common mode needs to know which pixels are good")
-        spans = steps.spans_count
+        if doubled is not None:
+            _same(size, doubled.size, "the array of doubled pedestals")
     if not size:
         return
     with nogil:
-        if steps is None and before is None:
-            if Raw is uint8_t:
-                whole_u1(&raw[0], &pedestals[0], &factor[0], &mask[0], &out[0], size)
-            elif Raw is uint16_t:
-                whole_u2(&raw[0], &pedestals[0], &factor[0], &mask[0], &out[0], size)
-            elif Raw is int16_t:
-                whole_i2(&raw[0], &pedestals[0], &factor[0], &mask[0], &out[0], size)
-            elif Raw is int32_t:
-                whole_i4(&raw[0], &pedestals[0], &factor[0], &mask[0], &out[0], size)
+        if steps is not None:
+            steps.take(&scratch)
+        while first < size:
+            stop, number, in_regions = size, 0.0, steps is not None
+            if steps is not None:
+                stop = steps.spans[span + 1]
+                method = steps.histogram_of_all(span)
+                if method != NULL and doubled is not None and _count(
+                        &raw[0], &pedestals[0], &doubled.all, first, stop, &scratch):
+                    if believed_peak(&scratch, method, &number):
+                        in_regions = False
+            if in_regions:
+                _subtract(&raw[first], &pedestals[first], &out[first], stop - first)
+                steps.span_f4(&out[0], which, span, &scratch)
+                finish(&out[0], map, &factor[0], first, stop)
             else:
-                whole_f4(&raw[0], &pedestals[0], &factor[0], &mask[0], &out[0], size)
-        else:
-            if steps is not None:
-                steps.take(&scratch)
-            for span in range(spans):
-                first = steps.spans[span] if steps is not None else 0
-                stop = steps.spans[span + 1] if steps is not None else size
-                n = stop - first
-                if Raw is uint8_t:
-                    pedestal_u1(&raw[first], &pedestals[first], &out[first], n)
-                elif Raw is uint16_t:
-                    pedestal_u2(&raw[first], &pedestals[first], &out[first], n)
-                elif Raw is int16_t:
-                    pedestal_i2(&raw[first], &pedestals[first], &out[first], n)
-                elif Raw is int32_t:
-                    pedestal_i4(&raw[first], &pedestals[first], &out[first], n)
-                else:
-                    pedestal_f4(&raw[first], &pedestals[first], &out[first], n)
-                if steps is not None:
-                    steps.span_f4(&out[0], which, span, &scratch)
-                if before is not None:
-                    scale_double(&out[first], &before[first], n)
-                scale_and_blank(&out[first], &factor[first], &mask[first], n)
-            if steps is not None:
-                give_back(&scratch)
+                _whole(&raw[0], &pedestals[0], number, map, &factor[0], &out[0], first, stop)
+            if mask is not None:
+                blank(&out[first], &mask[first], stop - first)
+            first = stop
+            span += 1
+        if steps is not None:
+            give_back(&scratch)
 
 
-def correct_ranged(const uint16_t[::1] raw, const uint8_t[::1] clear, const uint8_t[::1] set, const float[:, ::1] pedestals,
-                   const float[:, ::1] factor, const uint8_t[::1] mask, float[::1] out, Steps steps, uint32_t low_ranges):
+cdef class Switch:
+    """Which plane of constants a pixel takes when bit 14 of its value is clear, and when it is set.
+
+    Parameters
+    ----------
+    clear, set : ndarray of uint8
+        Numbers of planes, one for each pixel.
+    """
+
+    cdef const uint8_t[::1] clear, set
+    cdef readonly Py_ssize_t size, planes
+
+    def __cinit__(self, clear, set):
+        if clear.shape != set.shape:
+            raise ValueError("the two maps of planes have different sizes")
+        # Copies, as the loops rely on the numbers.
+        self.clear, self.set = np.array(clear, np.uint8), np.array(set, np.uint8)
+        self.size = clear.size
+        self.planes = 1 + max(int(clear.max()), int(set.max())) if clear.size else 0
+
+
+def correct_ranged(const uint16_t[::1] raw, Switch switch, const float[:, ::1] pedestals, const float[:, ::1] factor,
+                   const uint8_t[::1] mask, float[::1] out, Steps steps, uint32_t counting):
     """Write corrected values of a detector whose pixels choose their gain range.
 
     Parameters
     ----------
     raw : ndarray of uint16, shape (n,)
         The low 14 bits are the value.
-    clear, set : ndarray of uint8, shape (n,), or None
-        Range of each pixel when bit 14 is clear, and when it is set; 255: none. None: the two top bits tell the range
-        (0, 1, and 3 for range 2).
-    pedestals, factor : ndarray of float32, shape (ranges, n)
+    switch : Switch or None
+        Which plane of constants a pixel takes; None: the two top bits are its number.
+    pedestals, factor : ndarray of float32, shape (planes, n)
+        The factor is 0 where a pixel is masked.
     mask : ndarray of uint8, shape (n,)
+        Pixels that are 0 do not take part in the common mode.
     out : ndarray of float32, shape (n,)
     steps : Steps or None
-    low_ranges : int
-        Bits of the ranges whose pixels take part in the common mode.
+    counting : int
+        Bits of the planes whose pixels take part in the common mode.
     """
-    cdef Py_ssize_t size = out.shape[0], span, spans = 1
-    cdef int64_t ranges = pedestals.shape[0], first, stop
+    cdef int64_t size = out.shape[0], planes = pedestals.shape[0], first = 0, stop, room = STRETCH
+    cdef Py_ssize_t span = 0
     cdef Scratch scratch
-    cdef uint8_t *range_of
+    cdef uint8_t *plane
     cdef uint8_t *good
     _same(size, raw.shape[0], "the raw image")
     _same(size, pedestals.shape[1], "the array of pedestals")
     _same(size, factor.shape[1], "the array of factors")
     _same(size, mask.shape[0], "the mask")
-    if factor.shape[0] != ranges:
+    if factor.shape[0] != planes:
         raise ValueError("there are not as many gains as pedestals")
-    if clear is not None:
-        _same(size, clear.shape[0], "the map of ranges")
-        _same(size, set.shape[0], "the map of ranges")
+    if switch is not None:
+        _same(size, switch.size, "the map of ranges")
+    if planes < (4 if switch is None else switch.planes):
+        raise ValueError("pixels are in ranges that have no constants")
     if steps is not None:
         _same(size, steps.size, "the common mode")
-        spans = steps.spans_count
+        room = steps.longest
     if not size:
         return
-    range_of = <uint8_t *>malloc(2 * size)
-    if not range_of:
+    plane = <uint8_t *>malloc(size + room)
+    if not plane:
         raise MemoryError
-    good = range_of + size
+    good = plane + room
     with nogil:
         if steps is not None:
             steps.take(&scratch)
-        for span in range(spans):
-            first = steps.spans[span] if steps is not None else 0
-            stop = steps.spans[span + 1] if steps is not None else size
-            if clear is None:
-                ranges_by_bits(&raw[first], range_of + first, stop - first)
+        while first < size:
+            stop = steps.spans[span + 1] if steps is not None else min(first + STRETCH, size)
+            if switch is None:
+                planes_by_bits(&raw[first], plane, stop - first)
             else:
-                ranges_by_switch(&raw[first], &clear[first], &set[first], range_of + first, stop - first)
-            subtract_ranged(&raw[0], range_of, &pedestals[0, 0], size, ranges, &out[0], first, stop)
+                planes_by_switch(&raw[first], &switch.clear[first], &switch.set[first], plane, stop - first)
+            subtract_ranged(&raw[0], plane, &pedestals[0, 0], size, &out[0], first, stop)
             if steps is not None:
-                taking_part(range_of + first, &mask[first], low_ranges, good + first, stop - first)
+                taking_part(plane, &mask[first], counting, good + first, stop - first)
                 steps.span_f4(&out[0], good, span, &scratch)
-            scale_ranged(&out[0], range_of, &factor[0, 0], size, ranges, &mask[0], first, stop)
+                span += 1
+            scale_ranged(&out[0], plane, &factor[0, 0], size, first, stop)
+            first = stop
         if steps is not None:
             give_back(&scratch)
-        free(range_of)
+        free(plane)

@@ -1,4 +1,7 @@
-/* From raw values to corrected ones: the parts that touch every pixel once. */
+/* From raw values to corrected ones: the parts that touch every pixel once.
+
+   Masked pixels have the factor 0, so a mask costs nothing; adding 0 makes their -0 a 0, as it is for every other
+   pixel.  Where a pedestal or a raw value may be NaN or infinite, which times 0 is no 0, `blank` follows. */
 #ifndef PSANACLI_FRAMES_H
 #define PSANACLI_FRAMES_H
 
@@ -7,36 +10,47 @@
 
 #include "vector.h"
 
-enum { NO_RANGE = 255, STRETCH = 256 };
+/* Pixels that are worked on at once: what one loop writes is in the cache when the next one reads it. */
+enum { STRETCH = 2048 };
 
-#define SUBTRACT(NAME, RAW)                                                                                              \
-    PSANACLI_CLONES static void NAME(const RAW *restrict raw, const float *restrict pedestals, float *restrict out,       \
-                                     int64_t n)                                                                          \
-    {                                                                                                                    \
-        for (int64_t i = 0; i < n; i++)                                                                                  \
-            out[i] = (float)raw[i] - pedestals[i];                                                                       \
-    }
-SUBTRACT(pedestal_u1, uint8_t)
-SUBTRACT(pedestal_u2, uint16_t)
-SUBTRACT(pedestal_i2, int16_t)
-SUBTRACT(pedestal_i4, int32_t)
-SUBTRACT(pedestal_f4, float)
-#undef SUBTRACT
-
-/* Multiply by a factor in double precision, rounded once. */
-PSANACLI_CLONES
-static void scale_double(float *restrict out, const double *restrict factor, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)((double)out[i] * factor[i]);
-}
+/* What is multiplied in double precision, and rounded once, before the factor: two values, or one for each pixel. */
+typedef struct {
+    const uint8_t *is_high; /* NULL: the values of `each` */
+    double low, high;
+    const double *each;
+} GainMap;
 
 PSANACLI_CLONES
 static void scale(float *restrict out, const float *restrict factor, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        out[i] *= factor[i];
+        out[i] = out[i] * factor[i] + 0.0f;
 }
+
+/* The last step: VALUE less the common mode (0: none), times gain map (NULL: none) and factor. */
+#define EACH(EXPRESSION)                                                                                                     for (int64_t i = 0; i < n; i++)                                                                                          out[i] = (EXPRESSION)*factor[i] + 0.0f
+#define FINISH(VALUE)                                                                                                        const uint8_t *restrict is_high = map == NULL ? NULL : map->is_high;                                                     if (map == NULL && number == 0.0)                                                                                            EACH(VALUE);                                                                                                         else if (map == NULL)                                                                                                        EACH((float)((double)(VALUE) - number));                                                                             else if (is_high != NULL) {                                                                                                  const double low = map->low, high = map->high;                                                                           is_high += first;                                                                                                        EACH((float)((double)(float)((double)(VALUE) - number) * (is_high[i] ? high : low)));                                } else {                                                                                                                     const double *restrict each = map->each + first;                                                                         EACH((float)((double)(float)((double)(VALUE) - number) * each[i]));                                                  }
+
+/* For each type of raw values: subtract the pedestals; the same and the last step, of the pixels first .. stop-1. */
+#define OF_RAW(SUBTRACT, WHOLE, RAW)                                                                                         PSANACLI_CLONES static void SUBTRACT(const RAW *restrict raw, const float *restrict pedestals, float *restrict out,                                            int64_t n)                                                                          {                                                                                                                            for (int64_t i = 0; i < n; i++)                                                                                              out[i] = (float)raw[i] - pedestals[i];                                                                           }                                                                                                                        PSANACLI_CLONES static void WHOLE(const RAW *restrict raw, const float *restrict pedestals, double number,                                                  const GainMap *map, const float *restrict factor, float *restrict out,                                                    int64_t first, int64_t stop)                                                           {                                                                                                                            const int64_t n = stop - first;                                                                                          raw += first, pedestals += first, factor += first, out += first;                                                         FINISH((float)raw[i] - pedestals[i])                                                                                 }
+OF_RAW(pedestal_u1, whole_u1, uint8_t)
+OF_RAW(pedestal_u2, whole_u2, uint16_t)
+OF_RAW(pedestal_i2, whole_i2, int16_t)
+OF_RAW(pedestal_i4, whole_i4, int32_t)
+OF_RAW(pedestal_f4, whole_f4, float)
+#undef OF_RAW
+
+/* The last step in place. */
+PSANACLI_CLONES
+static void finish(float *restrict out, const GainMap *map, const float *restrict factor, int64_t first, int64_t stop)
+{
+    const double number = 0.0;
+    const int64_t n = stop - first;
+    factor += first, out += first;
+    FINISH(out[i])
+}
+#undef FINISH
+#undef EACH
 
 /* Bad pixels become 0, whatever they were. */
 PSANACLI_CLONES
@@ -46,59 +60,20 @@ static void blank(float *restrict out, const uint8_t *restrict mask, int64_t n)
         out[i] = mask[i] ? out[i] : 0.0f;
 }
 
+/* The plane of constants of each pixel: its two top bits, or what the configuration says for bit 14 clear and set. */
 PSANACLI_CLONES
-static void scale_and_blank(float *restrict out, const float *restrict factor, const uint8_t *restrict mask, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const float x = out[i] * factor[i];
-        out[i] = mask[i] ? x : 0.0f;
-    }
-}
-
-/* All in one for detectors without common mode. */
-#define WHOLE(NAME, RAW)                                                                                                 \
-    PSANACLI_CLONES static void NAME(const RAW *restrict raw, const float *restrict pedestals,                            \
-                                     const float *restrict factor, const uint8_t *restrict mask, float *restrict out,     \
-                                     int64_t n)                                                                          \
-    {                                                                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                                                                \
-            const float x = ((float)raw[i] - pedestals[i]) * factor[i];                                                  \
-            out[i] = mask[i] ? x : 0.0f;                                                                                 \
-        }                                                                                                                \
-    }
-WHOLE(whole_u1, uint8_t)
-WHOLE(whole_u2, uint16_t)
-WHOLE(whole_i2, int16_t)
-WHOLE(whole_i4, int32_t)
-WHOLE(whole_f4, float)
-#undef WHOLE
-
-/* The gain range of each pixel: from its two top bits, or from bit 14 and what the configuration says. */
-PSANACLI_CLONES
-static void ranges_by_bits(const uint16_t *restrict raw, uint8_t *restrict range, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t bits = raw[i] >> 14;
-        range[i] = (uint8_t)(bits < 2 ? bits : bits == 3 ? 2 : NO_RANGE);
-    }
-}
-
-PSANACLI_CLONES
-static void ranges_by_switch(const uint16_t *restrict raw, const uint8_t *restrict clear, const uint8_t *restrict set,
-                             uint8_t *restrict range, int64_t n)
+static void planes_by_bits(const uint16_t *restrict raw, uint8_t *restrict plane, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        range[i] = raw[i] & 0x4000 ? set[i] : clear[i];
+        plane[i] = (uint8_t)(raw[i] >> 14);
 }
 
-/* Whether a stretch of pixels is all in one range. */
 PSANACLI_CLONES
-static int all_equal(const uint8_t *restrict range, int64_t n)
+static void planes_by_switch(const uint16_t *restrict raw, const uint8_t *restrict clear, const uint8_t *restrict set,
+                             uint8_t *restrict plane, int64_t n)
 {
-    uint8_t differs = 0;
-    for (int64_t i = 1; i < n; i++)
-        differs |= range[i] ^ range[0];
-    return !differs;
+    for (int64_t i = 0; i < n; i++)
+        plane[i] = raw[i] & 0x4000 ? set[i] : clear[i];
 }
 
 PSANACLI_CLONES
@@ -108,60 +83,79 @@ static void subtract_low_bits(const uint16_t *restrict raw, const float *restric
         out[i] = (float)(raw[i] & 0x3fff) - pedestals[i];
 }
 
-PSANACLI_CLONES
-static void low_bits(const uint16_t *restrict raw, float *restrict out, int64_t n)
+/* Whether pixels are all in one plane. */
+static inline int in_one_plane(const uint8_t *plane, int64_t n, uint8_t number)
 {
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)(raw[i] & 0x3fff);
+    uint64_t differs = 0, eight;
+    const uint64_t expected = number * UINT64_C(0x0101010101010101);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&eight, plane + i, 8);
+        differs |= eight ^ expected;
+    }
+    for (; i < n; i++)
+        differs |= plane[i] ^ number;
+    return !differs;
 }
 
-/* Subtract the pedestal of each pixel's range; `size` is the number of pixels of one range. */
-static void subtract_ranged(const uint16_t *raw, const uint8_t *range, const float *pedestals, int64_t size, int64_t ranges,
-                            float *out, int64_t first, int64_t stop)
+/* Pixels mostly come in one plane, so they are taken by so many, and only those of several planes one by one. */
+enum { TOGETHER = 32 };
+
+/* The number of pixels before `n` that go on as the first ones: all in one plane, or not. */
+static int64_t alike(const uint8_t *plane, int64_t n, int *single)
 {
-    for (int64_t at = first; at < stop; at += STRETCH) {
-        const int64_t n = stop - at < STRETCH ? stop - at : STRETCH;
-        if (all_equal(range + at, n)) {
-            if (range[at] < ranges)
-                subtract_low_bits(raw + at, pedestals + range[at] * size + at, out + at, n);
-            else
-                low_bits(raw + at, out + at, n);
-            continue;
-        }
-        for (int64_t i = at; i < at + n; i++) {
-            const float pedestal = range[i] < ranges ? pedestals[range[i] * size + i] : 0.0f;
-            out[i] = (float)(raw[i] & 0x3fff) - pedestal;
-        }
+    int64_t at = n < TOGETHER ? n : TOGETHER;
+    *single = in_one_plane(plane, at, plane[0]);
+    while (at < n) {
+        const int64_t more = n - at < TOGETHER ? n - at : TOGETHER;
+        if (in_one_plane(plane + at, more, *single ? plane[0] : plane[at]) != *single)
+            break;
+        at += more;
+    }
+    return at;
+}
+
+/* Subtract the pedestal of each pixel's plane; `size` is the number of pixels of one plane. */
+static void subtract_ranged(const uint16_t *restrict raw, const uint8_t *restrict plane, const float *restrict pedestals,
+                            int64_t size, float *restrict out, int64_t first, int64_t stop)
+{
+    raw += first, pedestals += first, out += first;
+    for (int64_t at = 0; at < stop - first;) {
+        int single;
+        const int64_t end = at + alike(plane + at, stop - first - at, &single);
+        if (single)
+            subtract_low_bits(raw + at, pedestals + plane[at] * size + at, out + at, end - at);
+        else
+            for (int64_t i = at; i < end; i++)
+                out[i] = (float)(raw[i] & 0x3fff) - pedestals[plane[i] * size + i];
+        at = end;
     }
 }
 
-/* Multiply by the factor of each pixel's range, and blank bad pixels. */
-static void scale_ranged(float *out, const uint8_t *range, const float *factor, int64_t size, int64_t ranges,
-                         const uint8_t *mask, int64_t first, int64_t stop)
+/* Multiply by the factor of each pixel's plane. */
+static void scale_ranged(float *restrict out, const uint8_t *restrict plane, const float *restrict factor, int64_t size,
+                         int64_t first, int64_t stop)
 {
-    for (int64_t at = first; at < stop; at += STRETCH) {
-        const int64_t n = stop - at < STRETCH ? stop - at : STRETCH;
-        if (all_equal(range + at, n)) {
-            if (range[at] < ranges)
-                scale_and_blank(out + at, factor + range[at] * size + at, mask + at, n);
-            else
-                blank(out + at, mask + at, n);
-            continue;
-        }
-        for (int64_t i = at; i < at + n; i++) {
-            const float x = range[i] < ranges ? out[i] * factor[range[i] * size + i] : out[i];
-            out[i] = mask[i] ? x : 0.0f;
-        }
+    factor += first, out += first;
+    for (int64_t at = 0; at < stop - first;) {
+        int single;
+        const int64_t end = at + alike(plane + at, stop - first - at, &single);
+        if (single)
+            scale(out + at, factor + plane[at] * size + at, end - at);
+        else
+            for (int64_t i = at; i < end; i++)
+                out[i] = out[i] * factor[plane[i] * size + i] + 0.0f;
+        at = end;
     }
 }
 
-/* Which pixels take part in the common mode: good ones in one of some ranges. */
+/* Which pixels take part in the common mode: good ones in one of some planes. */
 PSANACLI_CLONES
-static void taking_part(const uint8_t *restrict range, const uint8_t *restrict mask, uint32_t ranges, uint8_t *restrict good,
+static void taking_part(const uint8_t *restrict plane, const uint8_t *restrict mask, uint32_t planes, uint8_t *restrict good,
                         int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        good[i] = (uint8_t)(mask[i] && range[i] < 32 && (ranges >> (range[i] & 31) & 1));
+        good[i] = (uint8_t)(mask[i] && (planes >> (plane[i] & 31) & 1));
 }
 
 #endif

@@ -17,9 +17,13 @@ typedef struct {
 /* How a region is corrected; numbers as in psanacli.calib.common_mode. */
 enum { BY_HISTOGRAM = 1, BY_MEAN = 2, BY_BINNED_MEDIAN = 3, BY_MEDIAN = 4, BY_UNBONDED = 5, BY_GROWING_HISTOGRAM = 6 };
 
-enum { HISTOGRAM_BINS = 3000, HISTOGRAM_FIRST = -1000, COPIES = 8 };
+enum { HISTOGRAM_BINS = 3000, HISTOGRAM_FIRST = -1000 };
 enum { MEDIAN_BINS = 32768, MEDIAN_FIRST = -16384 };
-enum { MOST_BINS = 10000, PIECE = 4096 };
+enum { MOST_BINS = 10000 };
+
+/* The values of PIECE pixels are counted at once, neighbours in COPIES histograms.  These have ROOM: a bin for what is
+   below the histogram or does not count, its bins, and one for what is above. */
+enum { PIECE = 2048, COPIES = 4, ROOM = 1 + HISTOGRAM_BINS + 1 };
 
 typedef struct {
     int32_t kind;
@@ -34,8 +38,8 @@ typedef struct {
 /* Room for one thread.  The counts are zero before and after each correction. */
 typedef struct {
     void *values;        /* as many as the largest region has */
-    int16_t *bins;       /* PIECE */
-    uint16_t *histogram; /* COPIES * (HISTOGRAM_BINS + 1) */
+    uint16_t *bins;      /* PIECE */
+    uint32_t *histogram; /* COPIES * ROOM */
     uint32_t *counts;    /* MEDIAN_BINS */
 } Scratch;
 
@@ -81,15 +85,53 @@ static int find_peak(const uint32_t *counts, double threshold, double *mean, dou
     return 1;
 }
 
+/* Count the bins first .. stop-1.  Most values fall into few bins, and a processor waits when it adds to what it has just
+   written; so neighbours are counted in histograms of their own. */
+static inline void count_bins(const Scratch *scratch, int64_t first, int64_t stop)
+{
+    uint32_t *restrict h = scratch->histogram;
+    const uint16_t *restrict bins = scratch->bins;
+    int64_t i = first;
+    for (; i + COPIES <= stop; i += COPIES)
+        for (int copy = 0; copy < COPIES; copy++)
+            h[copy * ROOM + bins[i + copy]]++;
+    for (; i < stop; i++)
+        h[bins[i]]++;
+}
+
+static void add_copies(const Scratch *scratch)
+{
+    for (int copy = 0; copy < COPIES; copy++)
+        for (int bin = 0; bin < HISTOGRAM_BINS; bin++)
+            scratch->counts[bin] += scratch->histogram[copy * ROOM + 1 + bin];
+}
+
+/* The mean of the peak of what was counted, if there is one that the method believes; the counts are 0 then. */
+static int believed_peak(const Scratch *scratch, const Method *method, double *mean)
+{
+    double sigma;
+    const int found = find_peak(scratch->counts, method->least, mean, &sigma);
+    memset(scratch->counts, 0, HISTOGRAM_BINS * sizeof *scratch->counts);
+    return found && fabs(*mean) <= method->limit && sigma <= method->width;
+}
+
 #define T float
+#define KEY int32_t
+#define KEY_MOST INT32_MAX
 #define NAME(x) x##_f4
 #include "regions_of.h"
 #undef T
+#undef KEY
+#undef KEY_MOST
 #undef NAME
 #define T double
+#define KEY int64_t
+#define KEY_MOST INT64_MAX
 #define NAME(x) x##_f8
 #include "regions_of.h"
 #undef T
+#undef KEY
+#undef KEY_MOST
 #undef NAME
 
 #endif

@@ -5,53 +5,64 @@ static inline int NAME(counts)(const uint8_t *good, int64_t at)
     return good == NULL || good[at];
 }
 
-/* Subtract a number from all pixels of a region, or from its good ones; rounded once, to T. */
+/* Subtract a number from neighbours, or from the good ones among them; rounded once, to T. */
 PSANACLI_CLONES
-static void NAME(subtract)(T *restrict v, const uint8_t *restrict good, const Region *region, double number)
+static void NAME(subtract_along)(T *restrict v, const uint8_t *restrict good, int64_t n, double number)
+{
+    T less[256];
+    for (int64_t at = 0; at < n; at += 256) {
+        const int64_t part = n - at < 256 ? n - at : 256;
+        T *restrict line = v + at;
+        for (int64_t i = 0; i < part; i++)
+            less[i] = (T)((double)line[i] - number);
+        if (good == NULL)
+            memcpy(line, less, (size_t)part * sizeof *line);
+        else
+            for (int64_t i = 0; i < part; i++)
+                line[i] = good[at + i] ? less[i] : line[i];
+    }
+}
+
+static void NAME(subtract)(T *v, const uint8_t *good, const Region *region, double number)
 {
     for (int64_t row = 0; row < region->rows; row++) {
-        T *restrict line = v + region->start + row * region->row_step;
-        if (good != NULL) {
-            const uint8_t *restrict which = good + region->start + row * region->row_step;
-            for (int64_t i = 0; i < region->columns; i++) {
-                const int64_t at = i * region->step;
-                if (which[at])
-                    line[at] = (T)((double)line[at] - number);
-            }
-        } else if (region->step == 1) {
-            for (int64_t i = 0; i < region->columns; i++)
-                line[i] = (T)((double)line[i] - number);
-        } else {
-            for (int64_t i = 0; i < region->columns; i++)
-                line[i * region->step] = (T)((double)line[i * region->step] - number);
+        const int64_t begin = region->start + row * region->row_step;
+        if (region->step == 1 && region->columns > 1) {
+            NAME(subtract_along)(v + begin, good == NULL ? NULL : good + begin, region->columns, number);
+            continue;
+        }
+        for (int64_t i = 0; i < region->columns; i++) {
+            const int64_t at = begin + i * region->step;
+            if (NAME(counts)(good, at))
+                v[at] = (T)((double)v[at] - number);
         }
     }
 }
 
-/* Write the bin of each value of a line: rounded half away from zero; what does not count goes to the last bin. */
+/* Write the bin of each of up to PIECE values: rounded half away from zero, 0 for what does not count.  Twice a value
+   cut to an integer says where the half is; NaN goes to the lower end. */
 PSANACLI_CLONES
-static void NAME(bins_of)(const T *restrict v, const uint8_t *restrict good, int64_t n, int16_t *restrict bins)
+static void NAME(bins_of)(const T *restrict v, const uint8_t *restrict good, int64_t n, uint16_t *restrict bins)
 {
-    const T low = (T)HISTOGRAM_FIRST - (T)0.5, high = (T)(HISTOGRAM_FIRST + HISTOGRAM_BINS) - (T)0.5;
-    const T none = (T)(HISTOGRAM_FIRST + HISTOGRAM_BINS);
+    const T low = (T)(2 * (HISTOGRAM_FIRST - 1)), high = (T)(2 * (HISTOGRAM_FIRST + HISTOGRAM_BINS));
+    T inside[PIECE];
+    int16_t twice[PIECE];
     for (int64_t i = 0; i < n; i++) {
-        T x = v[i];
-        x = x > low ? x : none;
-        x = x < high ? x : none;
-        const int32_t cut = (int32_t)x;
-        const T rest = x - (T)cut;
-        int32_t bin = cut - HISTOGRAM_FIRST;
-        bin += rest >= (T)0.5 ? 1 : 0;
-        bin -= rest <= (T)-0.5 ? 1 : 0;
-        bins[i] = (int16_t)bin;
+        const T x = v[i] + v[i];
+        const T above = x > low ? x : low;
+        inside[i] = above < high ? above : high;
     }
     for (int64_t i = 0; i < n; i++)
-        bins[i] = good[i] ? bins[i] : (int16_t)HISTOGRAM_BINS;
+        twice[i] = (int16_t)(int32_t)inside[i];
+    for (int64_t i = 0; i < n; i++) {
+        const int16_t bin = (int16_t)((int16_t)((int16_t)(twice[i] + 1 + (twice[i] >> 15)) >> 1) - (HISTOGRAM_FIRST - 1));
+        bins[i] = good[i] ? (uint16_t)bin : (uint16_t)0;
+    }
 }
 
 /* The same of pixels that lie apart. */
 static void NAME(bins_of_apart)(const T *restrict v, const uint8_t *restrict good, int64_t n, int64_t step,
-                                int16_t *restrict bins)
+                                uint16_t *restrict bins)
 {
     T values[64];
     uint8_t which[64];
@@ -65,44 +76,23 @@ static void NAME(bins_of_apart)(const T *restrict v, const uint8_t *restrict goo
     }
 }
 
-/* Count the values of a region.  Most fall into few bins, and a processor waits when it adds to what it has just
-   written; so neighbours are counted in histograms of their own. */
+/* Count the values of a region. */
 static void NAME(count_region)(const T *v, const uint8_t *good, const Region *region, const Scratch *scratch)
 {
-    enum { ROOM = HISTOGRAM_BINS + 1 };
-    uint16_t *h = scratch->histogram;
-    uint32_t *counts = scratch->counts;
-    int64_t since = 0;
-    memset(h, 0, COPIES * ROOM * sizeof *h);
+    memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);
     for (int64_t row = 0; row < region->rows; row++) {
-        int64_t done = 0;
         const int64_t begin = region->start + row * region->row_step;
-        while (done < region->columns) {
-            int64_t n = region->columns - done, i = 0;
-            const int16_t *bins = scratch->bins;
-            if (n > PIECE)
-                n = PIECE;
+        for (int64_t done = 0; done < region->columns; done += PIECE) {
+            const int64_t left = region->columns - done, n = left < PIECE ? left : PIECE;
             const int64_t at = begin + done * region->step;
             if (region->step == 1)
                 NAME(bins_of)(v + at, good + at, n, scratch->bins);
             else
                 NAME(bins_of_apart)(v + at, good + at, n, region->step, scratch->bins);
-            for (; i + COPIES <= n; i += COPIES)
-                for (int copy = 0; copy < COPIES; copy++)
-                    h[copy * ROOM + bins[i + copy]]++;
-            for (; i < n; i++)
-                h[bins[i]]++;
-            done += n;
-            since += n;
-            if (since > UINT16_MAX - 8192 || (row == region->rows - 1 && done == region->columns)) {
-                for (int copy = 0; copy < COPIES; copy++)
-                    for (int bin = 0; bin < HISTOGRAM_BINS; bin++)
-                        counts[bin] += h[copy * ROOM + bin];
-                memset(h, 0, COPIES * ROOM * sizeof *h);
-                since = 0;
-            }
+            count_bins(scratch, 0, n);
         }
     }
+    add_copies(scratch);
 }
 
 /* The mean of the 36 pixels of a 2x1 that are bonded to nothing. */
@@ -116,29 +106,22 @@ static double NAME(unbonded)(const T *v, const Region *region)
     return sum / 36.0;
 }
 
-static double NAME(by_unbonded)(T *v, const Region *region, double limit)
+static double NAME(by_unbonded)(const T *v, const Region *region, double limit)
 {
     const double mean = NAME(unbonded)(v, region);
-    if (!(fabs(mean) <= limit))
-        return 0.0;
-    NAME(subtract)(v, NULL, region, mean);
-    return mean;
+    return fabs(mean) <= limit ? mean : 0.0;
 }
 
-static double NAME(by_histogram)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+static double NAME(by_histogram)(const T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
 {
-    double mean, sigma;
+    double mean;
     NAME(count_region)(v, good, region, scratch);
-    const int found = find_peak(scratch->counts, method->least, &mean, &sigma);
-    memset(scratch->counts, 0, HISTOGRAM_BINS * sizeof *scratch->counts);
-    if (found && fabs(mean) <= method->limit && sigma <= method->width) {
-        NAME(subtract)(v, NULL, region, mean);
+    if (believed_peak(scratch, method, &mean))
         return mean;
-    }
     return method->unbonded ? NAME(by_unbonded)(v, region, method->limit) : 0.0;
 }
 
-static double NAME(by_mean)(T *v, const uint8_t *good, const Region *region, const Method *method)
+static double NAME(by_mean)(const T *v, const uint8_t *good, const Region *region, const Method *method)
 {
     double sum = 0.0;
     int64_t n = 0;
@@ -152,14 +135,11 @@ static double NAME(by_mean)(T *v, const uint8_t *good, const Region *region, con
         }
     if (!n)
         return 0.0;
-    const T mean = (T)(sum / (double)n);
-    if (!(fabs((double)mean) <= method->limit))
-        return 0.0;
-    NAME(subtract)(v, NULL, region, (double)mean);
-    return (double)mean;
+    const double mean = (double)(T)(sum / (double)n);
+    return fabs(mean) <= method->limit ? mean : 0.0;
 }
 
-static double NAME(by_binned_median)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+static double NAME(by_binned_median)(const T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
 {
     uint32_t *counts = scratch->counts;
     int64_t n = 0, sum = 0, bin, lowest = MEDIAN_BINS, highest = -1;
@@ -184,94 +164,98 @@ static double NAME(by_binned_median)(T *v, const uint8_t *good, const Region *re
     if (n)
         memset(counts + lowest, 0, (size_t)(highest - lowest + 1) * sizeof *counts);
     const double median = (double)(bin + MEDIAN_FIRST);
-    if (!n || median == 0.0 || !(fabs(median) <= method->limit))
-        return 0.0;
-    NAME(subtract)(v, NULL, region, median);
-    return median;
+    return n && fabs(median) <= method->limit ? median : 0.0;
 }
 
-static int NAME(compare)(const void *a, const void *b)
+/* A number with the order of the value: the bits of a negative one are turned round. */
+static inline KEY NAME(key)(T x)
 {
-    const T x = *(const T *)a, y = *(const T *)b;
-    return (x > y) - (x < y);
+    KEY bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ ((bits >> (8 * (int)sizeof bits - 1)) & KEY_MOST);
 }
 
-/* Put the k-th smallest of n values in its place, smaller ones before it.  None is NaN. */
-static T NAME(nth)(T *v, int64_t n, int64_t k)
+static inline T NAME(value)(KEY key)
 {
-    int64_t low = 0, high = n - 1;
-    for (int round = 0; low < high; round++) {
-        if (round == 96) { /* values that were made to mislead it */
-            qsort(v + low, (size_t)(high - low + 1), sizeof *v, NAME(compare));
-            break;
-        }
-        const int64_t middle = low + (high - low) / 2;
-        T swap;
-        if (v[middle] < v[low])
-            swap = v[middle], v[middle] = v[low], v[low] = swap;
-        if (v[high] < v[low])
-            swap = v[high], v[high] = v[low], v[low] = swap;
-        if (v[high] < v[middle])
-            swap = v[high], v[high] = v[middle], v[middle] = swap;
-        const T pivot = v[middle];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (v[i] < pivot)
-                i++;
-            while (pivot < v[j])
-                j--;
-            if (i <= j) {
-                swap = v[i], v[i] = v[j], v[j] = swap;
-                i++;
-                j--;
-            }
-        }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
-        else
-            break;
+    T x;
+    key ^= (key >> (8 * (int)sizeof key - 1)) & KEY_MOST;
+    memcpy(&x, &key, sizeof x);
+    return x;
+}
+
+/* The k-th smallest of n keys: the range of those it may be is cut in two, until one is left. */
+PSANACLI_CLONES
+static KEY NAME(nth)(const KEY *restrict keys, int64_t n, int64_t k)
+{
+    KEY low = KEY_MOST, high = -KEY_MOST - 1;
+    for (int64_t i = 0; i < n; i++) {
+        low = keys[i] < low ? keys[i] : low;
+        high = keys[i] > high ? keys[i] : high;
     }
-    return v[k];
+    while (low < high) {
+        const KEY middle = (low & high) + ((low ^ high) >> 1); /* half of the sum, rounded down, which would not fit */
+        KEY below = low, above = high, count = 0;
+        for (int64_t i = 0; i < n; i++) {
+            const KEY lower = keys[i] <= middle ? keys[i] : low, upper = keys[i] > middle ? keys[i] : high;
+            count += keys[i] <= middle;
+            below = lower > below ? lower : below;
+            above = upper < above ? upper : above;
+        }
+        if (k < count)
+            high = below;
+        else
+            low = above;
+    }
+    return low;
 }
 
-/* The median of n values, of an even number the mean of the two in the middle, in T. */
-static T NAME(median)(T *v, int64_t n)
+/* How many of n keys are below one, and the largest of these, or `least`. */
+PSANACLI_CLONES
+static KEY NAME(count_below)(const KEY *restrict keys, int64_t n, KEY key, KEY least, KEY *largest)
 {
-    const T upper = NAME(nth)(v, n, n / 2);
+    KEY found = least, count = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const KEY below = keys[i] < key ? keys[i] : least;
+        count += keys[i] < key;
+        found = below > found ? below : found;
+    }
+    *largest = found;
+    return count;
+}
+
+/* The median of n keys as a value, of an even number the mean of the two in the middle, in T. */
+static T NAME(median)(const KEY *keys, int64_t n)
+{
+    const KEY upper = NAME(nth)(keys, n, n / 2);
+    KEY lower;
     if (n % 2)
-        return upper;
-    T lower = v[0];
-    for (int64_t i = 1; i < n / 2; i++)
-        lower = v[i] > lower ? v[i] : lower;
-    return (T)((lower + upper) / (T)2);
+        return NAME(value)(upper);
+    if (NAME(count_below)(keys, n, upper, -KEY_MOST - 1, &lower) < n / 2)
+        lower = upper;
+    return (T)((NAME(value)(lower) + NAME(value)(upper)) / (T)2);
 }
 
-static double NAME(by_median)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+static double NAME(by_median)(const T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
 {
-    T *found = (T *)scratch->values;
+    KEY *restrict keys = (KEY *)scratch->values;
     int64_t n = 0;
     const T low = (T)method->low, high = (T)method->high;
     for (int64_t row = 0; row < region->rows; row++) {
         const int64_t begin = region->start + row * region->row_step;
         for (int64_t i = 0; i < region->columns; i++) {
             const int64_t at = begin + i * region->step;
-            found[n] = v[at];
+            keys[n] = NAME(key)(v[at]);
             n += NAME(counts)(good, at) & (v[at] >= low) & (v[at] <= high);
         }
     }
     if (!n || (double)n < method->least)
         return 0.0;
-    const double median = (double)NAME(median)(found, n);
-    if (!(fabs(median) <= method->limit))
-        return 0.0;
-    NAME(subtract)(v, method->only_good ? good : NULL, region, median);
-    return median;
+    const double median = (double)NAME(median)(keys, n);
+    return fabs(median) <= method->limit ? median : 0.0;
 }
 
 /* The median from a histogram that grows until its middle is inside (reference 5.6, 4, Fccd960). */
-static double NAME(by_growing_histogram)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+static double NAME(by_growing_histogram)(const T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
 {
     uint32_t *counts = scratch->counts;
     int64_t low = (int64_t)method->low, high = (int64_t)method->high;
@@ -317,15 +301,13 @@ static double NAME(by_growing_histogram)(T *v, const uint8_t *good, const Region
         const T part = counts[bin] ? (T)(wanted - sum - counts[bin]) / (T)counts[bin] : (T)0;
         memset(counts, 0, (size_t)bins * sizeof *counts);
         const double mode = (double)(T)((double)((T)(low + bin) + part) + 0.8);
-        if (!(fabs(mode) <= method->limit))
-            return 0.0;
-        NAME(subtract)(v, NULL, region, mode);
-        return mode;
+        return fabs(mode) <= method->limit ? mode : 0.0;
     }
 }
 
-/* Correct one region; returns what was subtracted. */
-static double NAME(correct_region)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+/* What is to be subtracted from a region; 0 where nothing can be said. */
+static double NAME(correction_of)(const T *v, const uint8_t *good, const Region *region, const Method *method,
+                                  const Scratch *scratch)
 {
     switch (method->kind) {
     case BY_HISTOGRAM:
@@ -342,4 +324,13 @@ static double NAME(correct_region)(T *v, const uint8_t *good, const Region *regi
         return NAME(by_growing_histogram)(v, good, region, method, scratch);
     }
     return 0.0;
+}
+
+/* Correct one region; returns what was subtracted. */
+static double NAME(correct_region)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
+{
+    const double found = NAME(correction_of)(v, good, region, method, scratch);
+    if (found != 0.0)
+        NAME(subtract)(v, method->only_good ? good : NULL, region, found);
+    return found;
 }

@@ -17,24 +17,38 @@ class Steps:
     ) -> None: ...
     def apply(self, values: NDArray[Any], good: NDArray[np.uint8] | None) -> NDArray[np.float64]: ...
 
+class Doubled:
+    size: int
+    others: int
+    def __init__(self, pedestals: NDArray[np.float32], good: NDArray[np.uint8]) -> None: ...
+
+class Gains:
+    size: int
+    def __init__(self, factors: NDArray[np.float64]) -> None: ...
+
+class Switch:
+    size: int
+    planes: int
+    def __init__(self, clear: NDArray[np.uint8], set: NDArray[np.uint8]) -> None: ...
+
 def correct(
     raw: NDArray[Any],
     pedestals: NDArray[np.float32],
-    before: NDArray[np.float64] | None,
+    gains: Gains | None,
     factor: NDArray[np.float32],
-    mask: NDArray[np.uint8],
+    mask: NDArray[np.uint8] | None,
     out: NDArray[np.float32],
     steps: Steps | None,
     good: NDArray[np.uint8] | None,
+    doubled: Doubled | None,
 ) -> None: ...
 def correct_ranged(
     raw: NDArray[np.uint16],
-    clear: NDArray[np.uint8] | None,
-    set: NDArray[np.uint8] | None,
+    switch: Switch | None,
     pedestals: NDArray[np.float32],
     factor: NDArray[np.float32],
     mask: NDArray[np.uint8],
     out: NDArray[np.float32],
     steps: Steps | None,
-    low_ranges: int,
+    counting: int,
 ) -> None: ...

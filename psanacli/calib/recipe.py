@@ -14,14 +14,14 @@ All in float32; a masked pixel is 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib._correct import Steps, correct, correct_ranged
-from psanacli.calib.common_mode import CommonMode, Off, QuietMedian
+from psanacli.calib._correct import Doubled, Gains, Switch, correct, correct_ranged
+from psanacli.calib.common_mode import CommonMode, Histogram, Off, QuietMedian
 from psanacli.calib.masks import Mask
 from psanacli.errors import ConstantsError
 
@@ -32,6 +32,11 @@ JUNGFRAU_HIGH = 0b001
 """Gain ranges of a Jungfrau whose pixels take part in the common mode, as bits."""
 EPIX10KA_HIGH = 0b0011011
 """The same of the ePix10ka family: all but low gain."""
+_FEW = 64
+"""One in so many pixels may need to be counted one by one in a histogram."""
+_NONE = 255
+_BY_TWO_BITS = (0, 1, _NONE, 2)
+"""Gain ranges of a Jungfrau by the two top bits of a value."""
 
 
 def _flat(array: NDArray[Any], dtype: Any, shape: tuple[int, ...], what: str, detector: str) -> NDArray[Any]:
@@ -44,6 +49,26 @@ def _flat(array: NDArray[Any], dtype: Any, shape: tuple[int, ...], what: str, de
     return np.ascontiguousarray(array, dtype).reshape(-1)
 
 
+def _same_size(raw: NDArray[Any], shape: tuple[int, ...], detector: str) -> None:
+    if raw.size != math.prod(shape):
+        raise ConstantsError(
+            f"{detector}: the image has the shape {raw.shape}, the pedestals {shape}",
+            "the constants belong to another detector, or to another configuration of it",
+        )
+
+
+def _masked(factor: NDArray[Any] | None, mask: NDArray[Any] | None, size: int) -> Image:
+    """Return the factor of each pixel, 0 where it is masked."""
+    if mask is None:
+        return np.ones(size, np.float32) if factor is None else factor
+    return np.where(mask, np.float32(1) if factor is None else factor, np.float32(0))
+
+
+def _moderate(array: NDArray[Any]) -> bool:
+    """Return whether no value is NaN, infinite, or so large that a product might be."""
+    return bool((np.abs(array) < 1e18).all())
+
+
 def _output(out: Image | None, shape: tuple[int, ...]) -> Image:
     if out is None:
         return np.empty(shape, np.float32)
@@ -52,7 +77,6 @@ def _output(out: Image | None, shape: tuple[int, ...]) -> Image:
     return out
 
 
-@dataclass(frozen=True, eq=False)
 class Recipe:
     """Correction of a detector whose pixels have one gain.
 
@@ -74,6 +98,13 @@ class Recipe:
     rms : ndarray, optional
         Rms of the dark, ADU; for the common mode that leaves out hit pixels.
 
+    Attributes
+    ----------
+    detector : str
+    shape : tuple of int
+        Of raw and corrected images.
+    common_mode : CommonMode
+
     Raises
     ------
     ConstantsError
@@ -82,45 +113,47 @@ class Recipe:
         The common mode is not for such a detector.
     """
 
-    detector: str
-    pedestals: NDArray[Any]
-    gain: NDArray[Any] | None = None
-    gain_map: NDArray[Any] | None = None
-    mask: Mask | None = None
-    good: Mask | None = None
-    common_mode: CommonMode = field(default_factory=Off)
-    rms: NDArray[Any] | None = None
-    _arrays: tuple[Any, ...] = field(init=False, repr=False)
-    _steps: Steps | None = field(init=False, repr=False)
+    def __init__(
+        self,
+        detector: str,
+        pedestals: NDArray[Any],
+        gain: NDArray[Any] | None = None,
+        gain_map: NDArray[Any] | None = None,
+        mask: Mask | None = None,
+        good: Mask | None = None,
+        common_mode: CommonMode | None = None,
+        rms: NDArray[Any] | None = None,
+    ) -> None:
+        self.detector = detector
+        self.shape = shape = pedestals.shape
+        self.common_mode = Off() if common_mode is None else common_mode
 
-    def __post_init__(self) -> None:
-        shape = self.shape
-        size = math.prod(shape)
+        def flat(array: NDArray[Any] | None, dtype: Any, what: str) -> NDArray[Any] | None:
+            return None if array is None else _flat(array, dtype, shape, what, detector)
 
-        def flat(array: NDArray[Any] | None, dtype: Any, what: str, otherwise: Any = None) -> NDArray[Any] | None:
-            if array is None:
-                return None if otherwise is None else np.full(size, otherwise, dtype)
-            return _flat(array, dtype, shape, what, self.detector)
-
-        arrays = (
-            flat(self.pedestals, np.float32, "pedestals"),
-            flat(self.gain_map, np.float64, "the gain map"),
-            flat(self.gain, np.float32, "gains", 1),
-            flat(self.mask, np.uint8, "the mask", 1),
-            flat(self.good, np.uint8, "the status", 1),
-        )
-        object.__setattr__(self, "_arrays", arrays)
-        stored = (185, 388, 2) if self.detector == "Cspad2x2" else shape
-        object.__setattr__(self, "_steps", self.common_mode.steps(self.detector, stored))
-        if isinstance(self.common_mode, QuietMedian) and self.rms is None:
+        self._pedestals = _flat(pedestals, np.float32, shape, "pedestals", detector)
+        map_of_gains = flat(gain_map, np.float64, "the gain map")
+        self._gains = None if map_of_gains is None else Gains(map_of_gains)
+        self._mask = flat(mask, np.uint8, "the mask")
+        self._factor = _masked(flat(gain, np.float32, "gains"), self._mask, self._pedestals.size)
+        self._stays_finite = _moderate(self._pedestals) and (map_of_gains is None or _moderate(map_of_gains))
+        status = flat(good, np.uint8, "the status")
+        self._steps = self.common_mode.steps(detector, (185, 388, 2) if self._interleaved else shape)
+        self._good = np.ones(self._pedestals.size, np.uint8) if status is None and self._steps else status
+        self._doubled = None
+        if isinstance(self.common_mode, Histogram) and detector == "Cspad" and self._good is not None:
+            doubled = Doubled(self._pedestals, self._good)
+            self._doubled = doubled if doubled.others * _FEW < doubled.size else None
+        self._rms = flat(rms, np.float32, "the rms")
+        if isinstance(self.common_mode, QuietMedian) and rms is None:
             raise ConstantsError(
-                f"{self.detector}: common mode {self.common_mode.word} needs the rms of the dark (pixel_rms)"
+                f"{detector}: common mode {self.common_mode.word} needs the rms of the dark (pixel_rms)"
             )
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of raw and corrected images."""
-        return self.pedestals.shape
+    def _interleaved(self) -> bool:
+        """Whether the common mode goes by the order of the pixels as they are stored."""
+        return self.detector == "Cspad2x2"
 
     def __call__(self, raw: NDArray[Any], out: Image | None = None) -> Image:
         """Return the corrected image.
@@ -142,21 +175,18 @@ class Recipe:
         ConstantsError
             The image has another shape than the pedestals.
         """
-        if raw.size != self.pedestals.size:
-            raise ConstantsError(
-                f"{self.detector}: the image has the shape {raw.shape}, the pedestals {self.pedestals.shape}",
-                "the constants belong to another detector, or to another configuration of it",
-            )
+        _same_size(raw, self.shape, self.detector)
         result = _output(out, self.shape)
-        pedestals, gain_map, gain, mask, good = self._arrays
         image = np.ascontiguousarray(raw, raw.dtype if raw.dtype in RAW_TYPES else np.float32).reshape(-1)
-        if self._steps is None or not (self.detector == "Cspad2x2" or isinstance(self.common_mode, QuietMedian)):
-            correct(image, pedestals, gain_map, gain, mask, result.reshape(-1), self._steps, good)
-            return result
-        # What needs another order of the pixels, or a look at the whole image, is done in three steps.
-        plain = image.astype(np.float32) - pedestals
-        self.subtract_common_mode(plain.reshape(self.shape))
-        correct(plain, np.zeros_like(pedestals), gain_map, gain, mask, result.reshape(-1), None, None)
+        pedestals, steps = self._pedestals, self._steps
+        if steps is not None and (self._interleaved or isinstance(self.common_mode, QuietMedian)):
+            # What needs another order of the pixels, or a look at the whole image, is done in three steps.
+            image = image.astype(np.float32) - pedestals
+            self.subtract_common_mode(image.reshape(self.shape))
+            pedestals, steps = np.zeros_like(pedestals), None
+        # A masked pixel times 0 is 0, unless it is not finite.
+        mask = None if self._stays_finite and image.dtype != np.float32 else self._mask
+        correct(image, pedestals, self._gains, self._factor, mask, result.reshape(-1), steps, self._good, self._doubled)
         return result
 
     def subtract_common_mode(self, image: NDArray[Any]) -> None:
@@ -169,16 +199,16 @@ class Recipe:
         """
         if self._steps is None:
             return
-        good = self._arrays[4]
-        mode = self.common_mode
+        mode, good = self.common_mode, self._good
         if isinstance(mode, QuietMedian):
-            assert self.rms is not None
-            quiet = mode.quiet(image, self.rms.reshape(self.shape))
+            assert self._rms is not None
+            quiet = mode.quiet(image, self._rms.reshape(self.shape))
             if mode.level and quiet.any():
                 image[quiet] -= image[quiet].mean(dtype=np.float64)
             self._steps.apply(image.reshape(-1), quiet.astype(np.uint8).reshape(-1))
-        elif self.detector == "Cspad2x2":
+        elif self._interleaved:
             # The original works on the pixels as they are stored, the two sections in turn.
+            assert good is not None
             stored = np.ascontiguousarray(np.moveaxis(image, 0, -1))
             which = np.ascontiguousarray(np.moveaxis(good.reshape(self.shape), 0, -1))
             self._steps.apply(stored.reshape(-1), which.reshape(-1))
@@ -200,7 +230,6 @@ class Ranges:
     set: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
 class RangedRecipe:
     """Correction of a detector whose pixels choose their gain range in each image.
 
@@ -219,43 +248,62 @@ class RangedRecipe:
     common_mode : CommonMode
     high : int
         Bits of the ranges whose pixels take part in the common mode.
+
+    Attributes
+    ----------
+    detector : str
+    shape : tuple of int
+        Of raw and corrected images.
+    common_mode : CommonMode
+
+    Raises
+    ------
+    ConstantsError
+        The pedestals are not one array for each range, or another array does not have their shape.
+    UsageError
+        The common mode is not for such a detector.
     """
 
-    detector: str
-    pedestals: NDArray[Any]
-    gain: NDArray[Any] | None = None
-    mask: Mask | None = None
-    ranges: Ranges | None = None
-    common_mode: CommonMode = field(default_factory=Off)
-    high: int = JUNGFRAU_HIGH
-    _arrays: tuple[Any, ...] = field(init=False, repr=False)
-    _steps: Steps | None = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.pedestals.ndim < 3:
-            shape = self.pedestals.shape
-            raise ConstantsError(f"{self.detector}: pedestals of {shape} are not one array for each gain range")
-        planes, size = self.pedestals.shape[0], math.prod(self.shape)
-        pedestals = np.ascontiguousarray(self.pedestals, np.float32).reshape(planes, size)
-        factor = np.ones((planes, size), np.float32)
-        if self.gain is not None:
-            gain = _flat(self.gain, np.float32, self.pedestals.shape, "gains", self.detector).reshape(planes, size)
-            factor = np.divide(1, gain, out=np.zeros_like(gain), where=gain != 0)
-        if self.mask is None:
-            mask = np.ones(size, np.uint8)
+    def __init__(
+        self,
+        detector: str,
+        pedestals: NDArray[Any],
+        gain: NDArray[Any] | None = None,
+        mask: Mask | None = None,
+        ranges: Ranges | None = None,
+        common_mode: CommonMode | None = None,
+        high: int = JUNGFRAU_HIGH,
+    ) -> None:
+        if pedestals.ndim < 3:
+            raise ConstantsError(f"{detector}: pedestals of {pedestals.shape} are not one array for each gain range")
+        self.detector = detector
+        self.shape = pedestals.shape[1:]
+        self.common_mode = Off() if common_mode is None else common_mode
+        count, size = pedestals.shape[0], math.prod(self.shape)
+        offsets = np.ascontiguousarray(pedestals, np.float32).reshape(count, size)
+        factors = np.ones_like(offsets)
+        if gain is not None:
+            divisors = _flat(gain, np.float32, pedestals.shape, "gains", detector).reshape(count, size)
+            factors = np.divide(1, divisors, out=np.zeros_like(divisors), where=divisors != 0)
+        self._mask = np.ones(size, np.uint8)
+        if mask is not None:
+            self._mask = _flat(mask, np.uint8, self.shape, "the mask", detector)
+        # The last range is that of pixels in none: no pedestal, the factor 1.
+        if ranges is None:
+            self._switch, planes = None, tuple(min(number, count) for number in _BY_TWO_BITS)
         else:
-            mask = _flat(self.mask, np.uint8, self.shape, "the mask", self.detector)
-        clear = high = None
-        if self.ranges is not None:
-            clear = _flat(self.ranges.clear, np.uint8, self.shape, "the gain ranges", self.detector)
-            high = _flat(self.ranges.set, np.uint8, self.shape, "the gain ranges", self.detector)
-        object.__setattr__(self, "_arrays", (clear, high, pedestals, factor, mask))
-        object.__setattr__(self, "_steps", self.common_mode.steps(self.detector, self.shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of raw and corrected images."""
-        return self.pedestals.shape[1:]
+            clear = _flat(ranges.clear, np.uint8, self.shape, "the gain ranges", detector)
+            after = _flat(ranges.set, np.uint8, self.shape, "the gain ranges", detector)
+            self._switch, planes = Switch(np.minimum(clear, count), np.minimum(after, count)), tuple(range(count + 1))
+        self._pedestals = np.zeros((len(planes), size), np.float32)
+        self._factors = np.ones((len(planes), size), np.float32)
+        self._counting = 0
+        for plane, number in enumerate(planes):
+            if number < count:
+                self._pedestals[plane], self._factors[plane] = offsets[number], factors[number]
+                self._counting |= (high >> number & 1) << plane
+        self._pedestals[:, self._mask == 0] = self._factors[:, self._mask == 0] = 0
+        self._steps = self.common_mode.steps(detector, self.shape)
 
     def __call__(self, raw: NDArray[Any], out: Image | None = None) -> Image:
         """Return the corrected image; with gains in keV, else in ADU.
@@ -266,16 +314,25 @@ class RangedRecipe:
             The low 14 bits are the value.
         out : ndarray of float32, optional
             Where to write it.
+
+        Raises
+        ------
+        ConstantsError
+            The image has another shape than the pedestals.
         """
-        if raw.size != math.prod(self.shape):
-            raise ConstantsError(
-                f"{self.detector}: the image has the shape {raw.shape}, the pedestals {self.pedestals.shape}",
-                "the constants belong to another detector, or to another configuration of it",
-            )
+        _same_size(raw, self.shape, self.detector)
         result = _output(out, self.shape)
         image = np.ascontiguousarray(raw, np.uint16).reshape(-1)
-        clear, high, pedestals, factor, mask = self._arrays
-        correct_ranged(image, clear, high, pedestals, factor, mask, result.reshape(-1), self._steps, self.high)
+        correct_ranged(
+            image,
+            self._switch,
+            self._pedestals,
+            self._factors,
+            self._mask,
+            result.reshape(-1),
+            self._steps,
+            self._counting,
+        )
         return result
 
 
@@ -302,7 +359,7 @@ def epix10ka_ranges(pixel_bits: NDArray[Any], asic_trbits: NDArray[Any]) -> Rang
     for asic, quarter in enumerate(((lower, right), (upper, right), (upper, left), (lower, left))):
         high[(slice(None), *quarter)] = asic_trbits[:, asic, None, None] != 0
     bits = np.asarray(pixel_bits) & 0x0C
-    clear = np.full(pixel_bits.shape, 255, np.uint8)
+    clear = np.full(pixel_bits.shape, _NONE, np.uint8)
     clear[bits == 0x0C] = 1
     clear[(bits == 0x0C) & high] = 0
     clear[bits == 0x08] = 2

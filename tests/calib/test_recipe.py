@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, QuietMedian, Unbonded
+from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, Off, QuietMedian, Unbonded
 from psanacli.calib.recipe import EPIX10KA_HIGH, RangedRecipe, Recipe, epix10ka_ranges
 from psanacli.errors import ConstantsError
 
@@ -25,9 +25,18 @@ def test_the_gain_map_comes_before_the_gain():
     random = np.random.default_rng(2)
     raw = random.integers(0, 16000, (32, 185, 388)).astype("i2")
     pedestals, gain = random.normal(1000, 5, raw.shape).astype("f4"), random.normal(1, 0.1, raw.shape).astype("f4")
-    gain_map = np.where(random.random(raw.shape) < 0.5, 6.85, 1.0)
-    found = Recipe("Cspad", pedestals, gain, gain_map)(raw)
-    assert np.array_equal(found, ((raw - pedestals).astype("f8") * gain_map).astype("f4") * gain)
+    two, many = np.where(random.random(raw.shape) < 0.5, 6.85, 1.0), random.normal(3, 1, raw.shape)
+    plain = raw - pedestals
+    for gain_map in (two, many):
+        found = Recipe("Cspad", pedestals, gain, gain_map)(raw)
+        assert np.array_equal(found, (plain.astype("f8") * gain_map).astype("f4") * gain)
+    good = np.ones(raw.shape, np.uint8)
+    for mode in (Histogram(max_mean=8000, max_sigma=8000, min_peak=2), Mean(16000, 16000)):
+        shifted = plain.copy()
+        assert mode.steps("Cspad", raw.shape).apply(shifted.reshape(-1), good.reshape(-1)).any()
+        for gain_map in (two, many):
+            found = Recipe("Cspad", pedestals, gain, gain_map, common_mode=mode)(raw)
+            assert np.array_equal(found, (shifted.astype("f8") * gain_map).astype("f4") * gain)
 
 
 def test_common_mode_is_subtracted_before_the_gain():
@@ -41,6 +50,57 @@ def test_common_mode_is_subtracted_before_the_gain():
     assert np.array_equal(recipe(raw), plain * gain)
     out = np.empty(raw.shape, np.float32)
     assert recipe(raw, out) is out
+
+
+PEDESTALS = {
+    "one decimal": lambda random: np.round(random.uniform(900, 1300, (32, 185, 388)), 1),
+    "halves": lambda random: random.integers(0, 40, (32, 185, 388)) / 2,
+    "next to halves": lambda random: np.where(
+        random.random((32, 185, 388)) < 0.01,
+        np.nextafter(np.float32(10.5), random.choice([0, 20], (32, 185, 388)).astype("f4")),
+        random.integers(0, 20, (32, 185, 388)),
+    ),
+    "small and negative": lambda random: random.normal(0, 3, (32, 185, 388)),
+    "large": lambda random: random.normal(20_000, 50, (32, 185, 388)),
+}
+
+
+@pytest.mark.parametrize("kind", PEDESTALS)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4"])
+def test_a_histogram_of_integers_is_that_of_the_differences(kind, dtype):
+    """Values are counted without being subtracted; the peaks are the same."""
+    random = np.random.default_rng(7)
+    pedestals = PEDESTALS[kind](random).astype("f4")
+    limits = np.iinfo(dtype)
+    raw = np.clip(np.rint(pedestals + random.normal(2, 9, pedestals.shape)), limits.min, limits.max)
+    raw[0, :, ::5] = limits.max
+    raw[1, :, ::5] = max(limits.min, -30_000)
+    raw = raw.astype(dtype)
+    pedestals[2, ::9] = np.nan
+    good = (random.random(raw.shape) > 0.05).astype(np.uint8)
+    good[3] = 0
+    plain = raw.astype("f4") - pedestals
+    found = Histogram().steps("Cspad", raw.shape).apply(plain.reshape(-1), good.reshape(-1))
+    assert np.count_nonzero(found) > 3 or dtype == "u1"
+    result = Recipe("Cspad", pedestals, good=good, common_mode=Histogram())(raw)
+    assert np.array_equal(result, plain, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "f4"])
+def test_a_masked_pixel_is_zero_whatever_it_was(dtype):
+    random = np.random.default_rng(8)
+    raw = random.integers(-50, 50, (32, 185, 388)).astype(dtype)
+    pedestals, gain = np.zeros(raw.shape, "f4"), np.full(raw.shape, -1, "f4")
+    pedestals[4, 5], gain[4, 6] = np.nan, np.inf
+    if dtype == "f4":
+        raw[4, 7] = np.inf
+    mask = np.ones(raw.shape, np.uint8)
+    mask[4] = mask[:, :, 0] = 0
+    for mode in (Off(), Histogram(), Mean()):
+        for gain_map in (None, np.full(raw.shape, 6.85), random.normal(2, 0.1, raw.shape)):
+            found = Recipe("Cspad", pedestals, gain, gain_map, mask, common_mode=mode)(raw)
+            assert not found[mask == 0].any() and not np.signbit(found[mask == 0]).any()
+            assert np.isfinite(found).all() and found[0, 1:, 1:].any()
 
 
 def test_interleaved_panels():

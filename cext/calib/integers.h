@@ -1,0 +1,105 @@
+/* The histogram of raw values less their pedestals, in integers.
+
+   A raw value is an integer, so the bin of its difference from a pedestal depends on the integer next to the pedestal
+   only, and, where the pedestal is just between two integers, on the sign.  Twice the pedestal tells both: twice that
+   integer, or the odd number between.  Who makes these numbers leaves out bad pixels, and those few whose differences
+   are rounded across the edge of a bin (psanacli.calib._correct.Doubled); the latter are counted one by one. */
+#ifndef PSANACLI_INTEGERS_H
+#define PSANACLI_INTEGERS_H
+
+#include "frames.h"
+#include "regions.h"
+
+#if defined(__GNUC__)
+#define PREFETCH(address, where) __builtin_prefetch(address, 0, where)
+#else
+#define PREFETCH(address, where) ((void)0)
+#endif
+
+/* Values so small, and doubled pedestals from 0 on, have differences of 15 bits and a sign. */
+enum { LEFT_OUT = -1, SMALL = 0x3fff };
+
+/* Counting leaves the memory idle: what comes next is fetched meanwhile. */
+enum { FETCHED = 32 };
+
+typedef struct {
+    const int16_t *doubled;
+    const int64_t *others; /* the pixels to be counted one by one, in order */
+    int64_t count;
+} DoubledPedestals;
+
+/* For each type of raw values: the bins of up to PIECE of them, and the counts of a span. */
+#define OF_RAW(IN_INTEGERS, COUNT, SUBTRACT, RAW)                                                                        \
+    PSANACLI_CLONES static int IN_INTEGERS(const RAW *restrict raw, const int16_t *restrict doubled, int64_t n,          \
+                                           uint16_t *restrict bins)                                                      \
+    {                                                                                                                    \
+        const int16_t low = 2 * (HISTOGRAM_FIRST - 1), high = 2 * (HISTOGRAM_FIRST + HISTOGRAM_BINS);                    \
+        RAW any = 0;                                                                                                     \
+        for (int64_t i = 0; i < n; i++)                                                                                  \
+            any |= raw[i];                                                                                               \
+        if (any & ~SMALL)                                                                                                \
+            return 0;                                                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                                                \
+            const int16_t twice = (int16_t)(2 * (int16_t)raw[i] - doubled[i]);                                           \
+            const int16_t counted = doubled[i] < 0 ? low : twice;                                                        \
+            const int16_t above = counted > low ? counted : low;                                                         \
+            const int16_t inside = above < high ? above : high;                                                          \
+            bins[i] = (uint16_t)((int16_t)((int16_t)(inside + 1 + (inside >> 15)) >> 1) - (HISTOGRAM_FIRST - 1));        \
+        }                                                                                                                \
+        return 1;                                                                                                        \
+    }                                                                                                                    \
+    static void COUNT(const RAW *raw, const float *pedestals, const DoubledPedestals *all, int64_t first, int64_t stop,  \
+                      const Scratch *scratch)                                                                            \
+    {                                                                                                                    \
+        float values[PIECE];                                                                                             \
+        uint8_t good[PIECE];                                                                                             \
+        memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);                                       \
+        for (int64_t at = first; at < stop; at += PIECE) {                                                               \
+            const int64_t n = stop - at < PIECE ? stop - at : PIECE;                                                     \
+            if (!IN_INTEGERS(raw + at, all->doubled + at, n, scratch->bins)) {                                           \
+                SUBTRACT(raw + at, pedestals + at, values, n);                                                           \
+                for (int64_t i = 0; i < n; i++)                                                                          \
+                    good[i] = all->doubled[at + i] >= 0;                                                                 \
+                bins_of_f4(values, good, n, scratch->bins);                                                              \
+            }                                                                                                            \
+            for (int64_t i = 0; i < n; i += FETCHED) {                                                                   \
+                const int64_t next = at + PIECE + i;                                                                     \
+                if (next < stop) {                                                                                       \
+                    PREFETCH(raw + next, 3);                                                                             \
+                    PREFETCH(all->doubled + next, 3);                                                                    \
+                    PREFETCH(pedestals + at + i, 2);                                                                     \
+                    PREFETCH(pedestals + at + i + FETCHED / 2, 2);                                                       \
+                }                                                                                                        \
+                count_bins(scratch, i, n - i < FETCHED ? n : i + FETCHED);                                               \
+            }                                                                                                            \
+        }                                                                                                                \
+        for (int64_t k = first_from(all, first); k < all->count && all->others[k] < stop; k++) {                         \
+            const int64_t at = all->others[k];                                                                           \
+            const uint8_t is_good = 1;                                                                                   \
+            SUBTRACT(raw + at, pedestals + at, values, 1);                                                               \
+            bins_of_f4(values, &is_good, 1, scratch->bins);                                                              \
+            count_bins(scratch, 0, 1);                                                                                   \
+        }                                                                                                                \
+        add_copies(scratch);                                                                                             \
+    }
+
+static int64_t first_from(const DoubledPedestals *all, int64_t pixel)
+{
+    int64_t low = 0, high = all->count;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (all->others[middle] < pixel)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+OF_RAW(in_integers_u1, count_u1, pedestal_u1, uint8_t)
+OF_RAW(in_integers_u2, count_u2, pedestal_u2, uint16_t)
+OF_RAW(in_integers_i2, count_i2, pedestal_i2, int16_t)
+OF_RAW(in_integers_i4, count_i4, pedestal_i4, int32_t)
+#undef OF_RAW
+
+#endif
