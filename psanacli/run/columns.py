@@ -97,10 +97,16 @@ class Column:
         mask = np.ones(stop - first, bool)
         for objects, path in self.parts:
             low, high = np.searchsorted(objects.event, (first, stop)).tolist()
+            place = self._place(objects, path) if low < high else None
+            if place is not None and result is None:
+                result = _empty(stop - first, place.shape, place.dtype, max_bytes, path)
+                rows = self._gather(objects, place, low, high, first, result)
+                mask[objects.event[rows] - first] = False
+                continue
             for rows, values in self._pieces(objects, path, low, high):
                 events = objects.event[rows] - first
                 if result is None:
-                    result = _empty(stop - first, values, max_bytes, path)
+                    result = _empty(stop - first, values.shape[1:], values.dtype, max_bytes, path)
                 elif result.shape[1:] != values.shape[1:]:
                     raise ShapeError(
                         f"{objects.key}: the shape of {path} changes from {result.shape[1:]} to {values.shape[1:]}",
@@ -120,18 +126,24 @@ class Column:
             full = np.broadcast_to(mask.reshape(-1, *[1] * (result.ndim - 1)), result.shape)
         else:
             full = mask
-        return np.ma.MaskedArray(result, full)
+        return np.ma.MaskedArray(result, full, keep_mask=False)
+
+    def _place(self, objects: Objects, path: str) -> _Direct | None:
+        """Return where the value is in each payload, when it can be read from the file alone."""
+        if not objects.plain or objects.product.config_types or objects.key.xtc_type.config_inside is not None:
+            return None
+        return _direct(self._payloads.layout(objects, -1), path)
 
     def _pieces(self, objects: Objects, path: str, low: int, high: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Yield values with the rows of the objects they are of."""
         if low == high:
             return
-        if objects.plain and not objects.product.config_types and objects.key.xtc_type.config_inside is None:
-            layout = self._payloads.layout(objects, -1)
-            place = _direct(layout, path)
-            if place is not None:
-                yield self._gather(objects, place, layout, low, high)
-                return
+        place = self._place(objects, path)
+        if place is not None:
+            values = np.empty((high - low, *place.shape), place.dtype)
+            rows = self._gather(objects, place, low, high, None, values)
+            yield rows, values[rows - low]
+            return
         ends = np.cumsum(objects.size[low:high])
         at = low
         while at < high:
@@ -156,18 +168,20 @@ class Column:
             at = next_at
 
     def _gather(
-        self, objects: Objects, place: _Direct, layout: Layout, low: int, high: int
-    ) -> tuple[NDArray[np.int64], Array]:
-        """Read the values alone, straight into the array."""
-        rows = low + np.flatnonzero(objects.size[low:high] >= layout.needed)
+        self, objects: Objects, place: _Direct, low: int, high: int, first: int | None, out: Array
+    ) -> NDArray[np.int64]:
+        """Read the values of some rows alone, straight into their place; return the rows that have one.
+
+        The place is that of the event, from event `first` on; None: that of the row, from `low` on.
+        """
+        rows = low + np.flatnonzero(objects.size[low:high] >= self._payloads.layout(objects, -1).needed)
         size = math.prod(place.shape) * place.dtype.itemsize
-        values = np.empty((len(rows), *place.shape), place.dtype)
         files = self._payloads.table.datagrams["file"][objects.datagram[rows]]
-        places = np.arange(len(rows), dtype=np.int64) * size
+        index = rows - low if first is None else objects.event[rows].astype(np.int64) - first
         sizes = np.full(len(rows), size, np.int64)
-        out = values.reshape(-1).view(np.uint8)
-        self._payloads.files.read(files, objects.offset[rows] + place.offset, sizes, places, out)
-        return rows, values
+        flat = out.reshape(-1).view(np.uint8)
+        self._payloads.files.read(files, objects.offset[rows] + place.offset, sizes, index * size, flat)
+        return rows
 
     def _one_by_one(
         self, objects: Objects, buffer: Array, starts: NDArray[np.int64], sizes: NDArray[np.int64], path: str
@@ -185,14 +199,14 @@ class Column:
         return np.array(columns)
 
 
-def _empty(count: int, values: Array, max_bytes: int, path: str) -> Array:
-    needed = count * max(values[:1].nbytes, 1)
+def _empty(count: int, shape: tuple[int, ...], dtype: np.dtype[Any], max_bytes: int, path: str) -> Array:
+    needed = count * max(math.prod(shape) * dtype.itemsize, 1)
     if needed > max_bytes:
         raise UsageError(
             f"{path} of {count} events would take {needed / 1e9:.1f} GB",
             "read it by run.blocks(...), or allow it with max_bytes=",
         )
-    return np.zeros((count, *values.shape[1:]), values.dtype)
+    return np.zeros((count, *shape), dtype)
 
 
 def _need_one_record_type(types: list[XtcType]) -> None:
