@@ -1,8 +1,8 @@
-"""The shuffle filter of HDF5, as fast as memory allows and without HDF5's lock."""
+"""Filters of HDF5, as fast as memory allows and without HDF5's lock: shuffle, and deflate of what has no repeats."""
 
 import sys
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 if sys.byteorder != "little":
@@ -63,6 +63,52 @@ def shuffle(const uint8_t[::1] data, Py_ssize_t item, uint8_t[::1] out):
                 i = stop
         if item > 1 and count > 1 and count * item < size:
             memcpy(target + count * item, source + count * item, <size_t>(size - count * item))
+
+
+def literals_size(const uint8_t[::1] data):
+    """Return about how many bytes `literals` makes of at most 128 kB."""
+    cdef uint32_t[257] counts
+    cdef uint8_t[257] lengths
+    cdef int64_t bits = 0, size = data.shape[0]
+    if not 0 < size <= BLOCK_SIZE:
+        raise ValueError("not a sample")
+    with nogil:
+        bits = block_bits(&data[0], size, counts, lengths)
+    return (bits + 7) // 8
+
+
+def literals_room(int64_t size):
+    """Return the most bytes that `literals` makes of `size` bytes."""
+    return plane_room(size)
+
+
+def literals(const uint8_t[::1] data, double worth, uint8_t[::1] out):
+    """Write `data` as blocks of a raw deflate stream without a search for repeats; return the bytes written.
+
+    No block is the last of the stream, and they end at a whole byte.
+
+    Parameters
+    ----------
+    data : buffer
+    worth : float
+        A block that would not shrink to less than this part of its size is stored as it is; with 0 all are.
+    out : buffer of at least `literals_room` bytes
+    """
+    cdef int64_t size = data.shape[0], done = 0
+    if out.shape[0] < plane_room(size) or not 0 <= worth < 1:
+        raise ValueError("too little room, or a part that is none")
+    if size:
+        with nogil:
+            done = put_plane(&data[0], size, worth, &out[0])
+    return done
+
+
+cdef extern from "hdf5/huffman.h" nogil:
+    enum:
+        BLOCK_SIZE
+    int64_t block_bits(const uint8_t *data, int64_t size, uint32_t *counts, uint8_t *lengths)
+    int64_t plane_room(int64_t size)
+    int64_t put_plane(const uint8_t *data, int64_t size, double worth, uint8_t *out)
 
 
 cdef extern from *:

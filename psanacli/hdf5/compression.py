@@ -1,8 +1,9 @@
 """Filters of datasets, and chunks made in workers.
 
-Shuffle and deflate are made here, outside of HDF5 and of its lock, so that workers do it at the same time, with
-`isal` (Intel's library, several times faster than zlib) for level 1 and zlib for the others.  What the filter plugins
-of hdf5plugin do is left to HDF5, when the chunk is written.
+Shuffle and deflate are made here, outside of HDF5 and of its lock, so that workers do it at the same time: level 1 with
+`isal` (Intel's library, several times faster than zlib) where there are repeats, and with Huffman codes alone where
+there are none; the other levels with zlib.  What the filter plugins of hdf5plugin do is left to HDF5, when the chunk is
+written.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ except ImportError:
 
 NAMES = ("none", "gzip", "bitshuffle-lz4", "zstd")
 _MEANT = "none, gzip, gzip:1 to gzip:9, bitshuffle-lz4, zstd, zstd:1 to zstd:19"
-_ZLIB_HEAD = b"\x78\x01"
-_STORED = 0xFFFF
+_ZLIB_HEAD = (0x78, 0x01)
+_LAST_BLOCK = b"\x01\x00\x00\xff\xff"
 _BIT = 1 << 17
-_LARGE = 1 << 18
+_PLANE = 1 << 15
+"""Bytes from which on a byte plane is looked at by itself."""
 _SAMPLE = 1 << 15
 _WORTH = 0.96
+"""What does not become smaller than this is stored as it is."""
+_REPEATS = 0.95
+"""A search for repeats has to make it smaller than this, compared with literals."""
 _BITSHUFFLE = 32008
 _ZSTD = 32015
 _LIMITS = {"gzip": (1, 9), "zstd": (1, 19)}
@@ -126,7 +131,7 @@ class Compression:
         shuffled = np.empty_like(data)
         _filters.shuffle(data, item, shuffled)
         plane = len(data) // item
-        if self.level == 1 and item > 1 and plane >= _LARGE:
+        if self.level == 1 and plane >= _PLANE:
             return _deflate_planes(shuffled, plane)
         return _deflate(shuffled, self.level)
 
@@ -141,23 +146,31 @@ def _deflate(data: NDArray[np.uint8], level: int) -> bytes:
     return b"".join([*parts, stream.flush()])
 
 
-def _deflate_planes(data: NDArray[np.uint8], plane: int) -> bytes:
-    """Return a zlib stream in which those byte planes that are mere noise are stored as they are.
+def _deflate_planes(data: NDArray[np.uint8], plane: int) -> NDArray[np.uint8]:
+    """Return a zlib stream of byte planes, each written in the way that suits it.
 
-    After shuffling, an image consists of its low bytes, then its high bytes. The low ones often cannot be compressed,
-    and trying takes as long as what is worth it. A sample of each plane tells.
+    After shuffling, an image consists of its low bytes, then its high bytes. Both are mostly noise, in which a search
+    for repeats takes four fifths of the time and makes the result larger; other planes are a few values over and
+    over. A sample of each plane tells.
     """
-    parts: list[Any] = [_ZLIB_HEAD]
-    for start in range(0, len(data), plane):
+    size = len(data)
+    out = np.empty(_filters.literals_room(size) + (size // plane << 6), np.uint8)
+    out[:2] = _ZLIB_HEAD
+    done = 2
+    for start in range(0, size, plane):
         part = data[start : start + plane]
         middle = len(part) // 2
-        sample = part[middle : middle + _SAMPLE]
-        if len(_fast.compress(sample, 1)) < _WORTH * len(sample):
+        sample = part[middle : middle + min(_SAMPLE, max(len(part) // 8, 1))]
+        alone = _filters.literals_size(sample)
+        if len(_fast.compress(sample, 1)) < min(_REPEATS * alone, _WORTH * len(sample)):
             stream = _fast.compressobj(1, zlib.DEFLATED, -15)
-            parts += [stream.compress(part), stream.flush(zlib.Z_SYNC_FLUSH)]
-        else:
-            for at in range(0, len(part), _STORED):
-                piece = part[at : at + _STORED]
-                parts += [struct.pack("<BHH", 0, len(piece), 0xFFFF - len(piece)), piece]
-    parts += [b"\x01\x00\x00\xff\xff", struct.pack(">I", _fast.adler32(data))]
-    return b"".join(parts)
+            packed = stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
+            if len(packed) < len(part):
+                out[done : done + len(packed)] = np.frombuffer(packed, np.uint8)
+                done += len(packed)
+                continue
+        done += _filters.literals(part, _WORTH if alone < _WORTH * len(sample) else 0.0, out[done:])
+    tail = _LAST_BLOCK + struct.pack(">I", _fast.adler32(data))
+    out[done : done + len(tail)] = np.frombuffer(tail, np.uint8)
+    out.resize(done + len(tail), refcheck=False)  # the rest of its memory is given back
+    return out
