@@ -14,7 +14,7 @@ typedef struct {
     int64_t start, rows, row_step, columns, step;
 } Region;
 
-/* How a region is corrected; numbers as in psanacli.calib.common_mode. */
+/* How a region is corrected; numbers as in psanacli.calib.common_mode.regions. */
 enum { BY_HISTOGRAM = 1, BY_MEAN = 2, BY_BINNED_MEDIAN = 3, BY_MEDIAN = 4, BY_UNBONDED = 5, BY_GROWING_HISTOGRAM = 6 };
 
 enum { HISTOGRAM_BINS = 3000, HISTOGRAM_FIRST = -1000 };

@@ -3,13 +3,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli.calib.common_mode.regions import Method
+
 class Steps:
     size: int
     needs_good: bool
     def __init__(
         self,
         size: int,
-        methods: list[tuple[int, float, float, float, float, float, int, int]],
+        methods: list[Method],
         regions: NDArray[np.int64],
         method: NDArray[np.int64],
         spans: NDArray[np.int64],

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ from psanacli.errors import ConstantsError, OutputError, UsageError, did_you_mea
 
 HDF5_NAMES = (".h5", ".hdf5")
 FORMATS = ("npz", "h5", "text")
+_NOT_READ = (
+    *(ValueError, OSError, EOFError, KeyError, SyntaxError, NotImplementedError),  # by numpy and zipfile
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading npy and npz files ends with when they are none, or damaged."""
 
 
 def read_array(path: Path, dataset: str = "") -> NewConstants:
@@ -57,13 +64,7 @@ def read_array(path: Path, dataset: str = "") -> NewConstants:
             return NewConstants(found, origin)
         with found:
             return NewConstants(np.asarray(found[_chosen(list(found.files), dataset, path)]), origin)
-    except (ValueError, OSError, EOFError, KeyError, SyntaxError, NotImplementedError) as error:
-        if isinstance(error, ConstantsError):
-            raise
-        raise ConstantsError(f"{path}: is no {suffix[1:]} file of numbers: {error}") from error
-    except Exception as error:  # zipfile.BadZipFile, zlib.error: neither has a base of its own
-        if type(error).__module__ not in ("zipfile", "zlib"):
-            raise
+    except _NOT_READ as error:
         raise ConstantsError(f"{path}: is no {suffix[1:]} file of numbers: {error}") from error
 
 

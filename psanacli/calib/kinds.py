@@ -89,7 +89,10 @@ class DetectorKind:
     ranges : int
         Gain ranges with constants of their own; 0 for detectors that do not switch.
     common_mode : tuple of float
-        Algorithm and parameters when there is no file.
+        Algorithm and parameters when there is no file, as the original hands them out.
+    corrected_by : tuple of float
+        Those that it corrects by then, where they are others (trap T13); for Princeton cameras it would correct the
+        first 128 pixels of an image (T14), and nothing is done.
     interleaved : bool
         The two panels stand in the last axis of files, and in the first of arrays.
     divides : bool
@@ -101,8 +104,14 @@ class DetectorKind:
     shape: tuple[int, ...] = ()
     ranges: int = 0
     common_mode: tuple[float, ...] = (0,)
+    corrected_by: tuple[float, ...] = ()
     interleaved: bool = False
     divides: bool = False
+
+    @property
+    def common_mode_in_effect(self) -> tuple[float, ...]:
+        """Algorithm and parameters of what is done when there is no file."""
+        return self.corrected_by or self.common_mode
 
     @property
     def has_defaults(self) -> bool:
@@ -150,15 +159,15 @@ KINDS = {
     for kind in (
         DetectorKind("Cspad", "CsPad", (32, 185, 388), common_mode=(1, 25, 25, 100)),
         DetectorKind("Cspad2x2", "CsPad2x2", (185, 388, 2), common_mode=(1, 25, 25, 100), interleaved=True),
-        DetectorKind("pnCCD", "PNCCD", (4, 512, 512), common_mode=(3, 350, 350, 128)),
-        DetectorKind("Epix100a", "Epix100a", (704, 768), common_mode=(4, 6, 30, 30)),
+        DetectorKind("pnCCD", "PNCCD", (4, 512, 512), common_mode=(3, 350, 350, 128), corrected_by=(3, 50, 10, 128)),
+        DetectorKind("Epix100a", "Epix100a", (704, 768), common_mode=(4, 6, 30, 30), corrected_by=(4, 6, 30, 10)),
         DetectorKind("Epix10ka", "Epix10ka", (1, 352, 384), 7, _EPIX10KA, divides=True),
         DetectorKind("Epix10kaQuad", "Epix10kaQuad", (4, 352, 384), 7, _EPIX10KA, divides=True),
         DetectorKind("Epix10ka2M", "Epix10ka2M", (16, 352, 384), 7, _EPIX10KA, divides=True),
-        DetectorKind("Epix10k", "Epix10ka", (), 7, _EPIX10KA, divides=True),
+        DetectorKind("Epix10k", "Epix10ka", (), 7, _EPIX10KA, corrected_by=(0,), divides=True),
         DetectorKind("Epix", "Epix"),
         DetectorKind("Jungfrau", "Jungfrau", (), 3, (7, 1, 100, 0), divides=True),
-        DetectorKind("Princeton", "Princeton", common_mode=(1, 50, 50, 100, 1, 0, 1)),
+        DetectorKind("Princeton", "Princeton", common_mode=(1, 50, 50, 100, 1, 0, 1), corrected_by=(0,)),
         DetectorKind("Andor", "Andor", common_mode=_BANDS),
         DetectorKind("DualAndor", "Andor3d", common_mode=_BANDS),
         DetectorKind("Acqiris", "Acqiris"),

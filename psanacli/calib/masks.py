@@ -5,7 +5,6 @@ Each function gives a new array and leaves its arguments alone (the original cha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -186,8 +185,3 @@ def over_ranges(masks: Mask, ranges: Sequence[int] | None = None) -> Mask:
     """
     chosen = masks if ranges is None else masks[list(ranges)]
     return np.asarray((chosen != 0).all(axis=0), np.uint8)
-
-
-def fraction_bad(mask: Mask) -> float:
-    """Return which part of the pixels is bad; 0 of an empty mask."""
-    return float(np.count_nonzero(mask == 0)) / mask.size if math.prod(mask.shape) else 0.0

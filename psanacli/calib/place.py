@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from psanacli.calib.history import NAME, Record
@@ -59,13 +59,12 @@ class Place:
         line = (record.format() + "\n").encode("utf-8", "surrogateescape")
         if before and os.pread(self._history, 1, before - 1) != b"\n":
             line = b"\n" + line  # what a full disk left of another's
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.forget, before, len(line))
             if os.write(self._history, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._history)
-        except BaseException:
-            self.forget(before, len(line))
-            raise
+            undo.pop_all()
         return before
 
     def forget(self, before: int, most: int) -> None:
@@ -121,15 +120,14 @@ class Place:
 
     def _write_part(self, name: str, data: bytes) -> str:
         number, part = tempfile.mkstemp(prefix=f".{name}.", suffix=_PART, dir=self.directory)
-        try:
+        with ExitStack() as undo:
+            undo.callback(os.unlink, part)
             with open(number, "wb") as file:
                 file.write(data)
                 file.flush()
                 permit(file.fileno(), 0o664)
                 os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(part)
-            raise
+            undo.pop_all()
         return part
 
 
@@ -192,7 +190,8 @@ def _lock(path: Path) -> tuple[int, bool, bool]:
     while True:
         new = not path.exists()
         history = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o664)
-        try:
+        with ExitStack() as close:
+            close.callback(os.close, history)  # also if another process took it away while this one waited
             if new:
                 permit(history, 0o664)
             try:
@@ -204,11 +203,8 @@ def _lock(path: Path) -> tuple[int, bool, bool]:
                 locked = False
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(history), os.stat(path)):
+                    close.pop_all()
                     return history, locked, new
-        except BaseException:
-            os.close(history)
-            raise
-        os.close(history)  # another process took it away while this one waited
 
 
 def permit(file: int, mode: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -16,45 +17,30 @@ from psanacli.commands import common, console
         ("psana calib export exp=xpptut15:run=54 -d cspad --type pedestals -o ped.txt", "one type as text"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.constants_type
-@common.run_number
+@asked(run=True)
 @common.output
 @common.overwrite
-@common.calib_dir
-@common.root
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    kind: str | None,
-    number: int | None,
-    output: str | None,
-    overwrite: bool,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-) -> None:
+def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
     """Write the constants that apply to a run to one file, with their origin.
 
     The name of the file tells the format: .npz, .h5, .hdf5, anything else is text.
     """
     from psanacli.calib import TYPES, export
-    from psanacli.commands.constants import Target, check_type
     from psanacli.errors import NotFoundError, OutputError
 
     if output is None:
         raise click.UsageError("where to? Say -o FILE")
-    check_type(kind)
+    wanted.check_type(geometry=False)
     path = Path(output)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists", "choose another name, or say --overwrite")
-    target = Target(datasource, root, calib_dir, number)
+    target, kind = wanted.target, wanted.kind
     run = target.the_run()
     found = []
-    for source in target.sources(detector):
+    for source in target.sources(wanted.detector):
         seen = target.look(source)
-        for name in [kind] if kind else target.store.types(source):
+        for name in wanted.types(source):
             if name in TYPES and (kind or target.store.which(source, name, run).file):
                 found.append(target.store.get(source, name, run, raw_shape=seen.shape if seen else ()))
     if not found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -11,34 +12,19 @@ from psanacli.commands import common, console
         ("psana calib history --calib-dir /data/calib", "of a whole store, newest last"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.constants_type
-@common.calib_dir
-@common.root
+@asked()
 @common.json_output
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    kind: str | None,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(wanted: Asked, as_json: bool) -> None:
     """Show the history of constants, newest last, whichever program wrote it."""
     from psanacli.calib import history
-    from psanacli.commands.constants import Target, check_type
     from psanacli.errors import NotFoundError
 
-    check_type(kind, geometry=True)
-    target = Target(datasource, root, calib_dir)
-    store = target.store
+    wanted.check_type()
     found = []
-    for source in [target.source(detector)] if detector else store.sources():
-        for name in [kind] if kind else store.types(source):
-            records = history.read(store.type_directory(source, name))
-            found += [(record.values.get("cptime", ""), source, name, record) for record in records]
+    for source, name in wanted.directories():
+        records = history.read(wanted.store.type_directory(source, name))
+        found += [(record.values.get("cptime", ""), source, name, record) for record in records]
     found.sort(key=lambda row: row[0])
     if as_json:
         for _, source, name, record in found:
@@ -50,4 +36,4 @@ def command(
     ]
     console.table(("when", "detector", "type", "what", "file", "user", "comment"), rows)
     if not found:
-        raise NotFoundError(f"{store.directory} has no history")
+        raise NotFoundError(f"{wanted.store.directory} has no history")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -11,42 +12,28 @@ from psanacli.commands import common, console
         ("psana calib list --calib-dir /data/calib -d CxiDs1.0:Cspad.0", "one detector"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.constants_type
-@common.calib_dir
-@common.root
+@asked()
 @common.json_output
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    kind: str | None,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(wanted: Asked, as_json: bool) -> None:
     """List the files of a store of constants, and the runs to which each applies."""
     from psanacli.calib import spelled
-    from psanacli.commands.constants import Target, check_type
     from psanacli.errors import NotFoundError
 
-    check_type(kind, geometry=True)
-    target = Target(datasource, root, calib_dir)
-    store = target.store
+    wanted.check_type()
+    store = wanted.store
     found = []
-    for source in [target.source(detector)] if detector else store.sources():
-        for name in [kind] if kind else store.types(source):
-            listing = store.files(source, name)
-            stretches = listing.stretches()
-            for entry in listing.entries:
-                path = store.type_directory(source, name) / entry.name
-                try:
-                    size = path.stat().st_size
-                except OSError:
-                    size = None
-                runs = [runs for runs, other in stretches if other is entry]
-                found.append((source, name, entry.name, spelled(runs), size, str(path)))
+    for source, name in wanted.directories():
+        listing = store.files(source, name)
+        stretches = listing.stretches()
+        for entry in listing.entries:
+            path = store.type_directory(source, name) / entry.name
+            try:
+                size = path.stat().st_size
+            except OSError:
+                size = None
+            runs = [runs for runs, other in stretches if other is entry]
+            found.append((source, name, entry.name, spelled(runs), size, str(path)))
     if as_json:
         keys = ("detector", "type", "name", "applies_to", "bytes", "file")
         rows = [dict(zip(keys, row, strict=True)) for row in found]
@@ -58,4 +45,6 @@ def command(
             title=str(store.directory),
         )
     if not found:
-        raise NotFoundError(f"{store.directory} has no constants" + (f" of {detector}" if detector else ""))
+        raise NotFoundError(
+            f"{store.directory} has no constants" + (f" of {wanted.detector}" if wanted.detector else "")
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -15,41 +16,29 @@ from psanacli.commands import common, console
         ("psana calib show exp=xpptut15:run=54 --json | jq '.constants[].file'", "for programs"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.constants_type
-@common.run_number
-@common.calib_dir
-@common.root
+@asked(run=True)
 @common.json_output
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    kind: str | None,
-    number: int | None,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(wanted: Asked, as_json: bool) -> None:
     """Show the constants that apply to a run: from which file, shape, dtype, statistics.
 
     A type without a file that applies is told, and is no error unless --type asks for it.
     """
     from psanacli.calib import GEOMETRY, TYPES
-    from psanacli.commands.constants import Target, about, check_type
+    from psanacli.commands.constants import about
     from psanacli.errors import ConstantsError, NotFoundError
 
-    check_type(kind, geometry=True)
-    target = Target(datasource, root, calib_dir, number)
+    wanted.check_type()
+    target, kind = wanted.target, wanted.kind
     run = target.the_run()
     told: list[dict[str, Any]] = []
     failed: list[ConstantsError] = []
-    sources = target.sources(detector)
+    sources = target.sources(wanted.detector)
     for source in sources:
         seen = target.look(source)
-        types = [kind] if kind else [name for name in target.store.types(source) if name in (*TYPES, GEOMETRY)]
-        for name in types:
+        for name in wanted.types(source):
+            if name not in (*TYPES, GEOMETRY):
+                continue
             choice = target.store.which(source, name, run)
             if choice.file is None:
                 if kind:
@@ -76,7 +65,7 @@ def command(
             console.warn(other.message, other.hint)
         raise failed[0]
     if not told:
-        what = f"of {detector}" if detector else f"of {len(sources)} detectors"
+        what = f"of {wanted.detector}" if wanted.detector else f"of {len(sources)} detectors"
         raise NotFoundError(f"{target.store.directory} has no constants {what}")
 
 

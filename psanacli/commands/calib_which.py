@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -13,36 +14,20 @@ from psanacli.commands import common, console
         ("psana calib which --calib-dir /data/calib --run 54 -d CxiDs1.0:Cspad.0", "all types, without data"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.constants_type
-@common.run_number
-@common.calib_dir
-@common.root
+@asked(run=True)
 @common.json_output
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    kind: str | None,
-    number: int | None,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(wanted: Asked, as_json: bool) -> None:
     """Tell which file applies to a run, and of every other file why it does not.
 
     Of the files whose range has the run, the one with the largest begin applies; among equal begins that with the
     smallest end.
     """
-    from psanacli.commands.constants import Target, check_type
-
-    check_type(kind, geometry=True)
-    if detector is None:
+    wanted.check_type()
+    if wanted.detector is None:
         raise click.UsageError("which detector? Say -d NAME")
-    target = Target(datasource, root, calib_dir, number)
-    run, source = target.the_run(), target.source(detector)
-    choices = [target.store.which(source, name, run) for name in ([kind] if kind else target.store.types(source))]
+    run, source = wanted.target.the_run(), wanted.target.source(wanted.detector)
+    choices = [wanted.store.which(source, name, run) for name in wanted.types(source)]
     if as_json:
         console.print_json(
             {
@@ -73,7 +58,7 @@ def command(
             rows += [("", name, f"ignored: {why}") for name, why in choice.listing.ignored]
             console.table(("", "", ""), rows, title=f"{choice.type}, run {run}: {choice.file or 'no file applies'}")
     missing = [choice for choice in choices if choice.file is None]
-    if kind and missing:
+    if wanted.kind and missing:
         raise missing[0].missing()
     if not choices:
-        raise target.store.which(source, "pedestals", run).missing()
+        raise wanted.store.which(source, "pedestals", run).missing()

@@ -1,0 +1,89 @@
+"""Which constants a verb of `psana calib` is asked for: the options that choose them, and what they mean together."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from psanacli.commands import common
+
+if TYPE_CHECKING:
+    from psanacli.calib import Store
+    from psanacli.commands.constants import Target
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The values of the options; the store is looked at, and the run opened, only when they are needed."""
+
+    datasource: tuple[str, ...]
+    detector: str | None
+    kind: str | None
+    calib_dir: str | None
+    root: tuple[str, ...]
+    number: int | None = None
+
+    @cached_property
+    def target(self) -> Target:
+        """The store and the run."""
+        from psanacli.commands.constants import Target
+
+        return Target(self.datasource, self.root, self.calib_dir, self.number)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.target.store
+
+    def types(self, source: str) -> list[str]:
+        """Return the type that is named, else all that a detector has in the store."""
+        return [self.kind] if self.kind else self.store.types(source)
+
+    def directories(self) -> Iterator[tuple[str, str]]:
+        """Yield detectors and types of the store, with or without a run that has them."""
+        for source in [self.target.source(self.detector)] if self.detector else self.store.sources():
+            for name in self.types(source):
+                yield source, name
+
+    def check_type(self, *, geometry: bool = True) -> None:
+        """Fail when there is no such type."""
+        from psanacli.commands.constants import check_type
+
+        check_type(self.kind, geometry=geometry)
+
+
+def asked(*, run: bool = False) -> Callable[[Command], Command]:
+    """Return the decorator that gives a verb the options of `Asked`, and their values as its first argument.
+
+    Parameters
+    ----------
+    run : bool
+        Whether there is an option for the number of the run.
+    """
+    options = [common.datasource_or_not, common.detector, common.constants_type]
+    options += [*([common.run_number] if run else []), common.calib_dir, common.root]
+
+    def decorated(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(
+            datasource: tuple[str, ...],
+            detector: str | None,
+            kind: str | None,
+            calib_dir: str | None,
+            root: tuple[str, ...],
+            number: int | None = None,
+            **others: Any,
+        ) -> Any:
+            return function(Asked(datasource, detector, kind, calib_dir, root, number), **others)
+
+        found: Command = command
+        for option in reversed(options):
+            found = option(found)
+        return found
+
+    return decorated
