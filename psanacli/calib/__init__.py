@@ -21,14 +21,16 @@ from psanacli.calib.kinds import (
 )
 from psanacli.calib.photons import photons
 from psanacli.calib.ranges import Entry, Listing, RunRange, spelled
-from psanacli.calib.recipe import RangedRecipe, Ranges, Recipe, epix10ka_ranges
+from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe, epix10ka_ranges
 from psanacli.calib.store import Choice, Store
 from psanacli.calib.text import TextArray, format_text, parse_text
 
 __all__ = [
     "COMMON_MODE",
     "COMMON_MODES",
+    "EPIX10KA_HIGH",
     "GEOMETRY",
+    "JUNGFRAU_HIGH",
     "KINDS",
     "OLD_TYPES",
     "PIXEL_TYPES",

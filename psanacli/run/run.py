@@ -270,14 +270,24 @@ class Run:
         return readers
 
     def detector(self, name: str) -> Detector:
-        """Return a detector by any of its names.
+        """Return a detector by any of its names; see `psanacli.detector`.
+
+        Parameters
+        ----------
+        name : str
+            Full name (``CxiDs1.0:Cspad.0``), alias (``DscCsPad``), or a part that fits one source only.
 
         Raises
         ------
         NotFoundError
             The run has none, with the nearest names.
+        UsageError
+            The name fits several.
         """
-        return Detector(self, self.names.find(name))
+        # The one import that goes upwards: a run gives the same detectors whatever was imported before.
+        from psanacli.detector import find_detector
+
+        return find_detector(self, name)
 
     @cached_property
     def detectors(self) -> Detectors:

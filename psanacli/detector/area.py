@@ -1,0 +1,534 @@
+"""Area detectors: raw and corrected images, constants, masks, photons."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.calib import (
+    COMMON_MODE,
+    CommonMode,
+    RangedRecipe,
+    Recipe,
+    Store,
+    default_common_mode,
+    from_numbers,
+    parse_common_mode,
+    photons,
+)
+from psanacli.detector.constants import DetectorConstants
+from psanacli.detector.images import has_image, stored_image
+from psanacli.detector.masks import ALL_BITS, Masks
+from psanacli.errors import ConstantsError, DataError, UsageError
+from psanacli.parallel import launched
+from psanacli.run import Detector, Event, Events
+from psanacli.xtc import Record
+
+if TYPE_CHECKING:
+    from psanacli.run import Run
+    from psanacli.run.names import Detector as Found
+
+Image = NDArray[np.float32]
+AnyRecipe = Recipe | RangedRecipe
+CommonModeChoice = CommonMode | Sequence[float] | str | Literal[False] | None
+ArrayChoice = NDArray[Any] | Literal[False] | None
+
+_KEPT_RECIPES = 8
+_BLOCK = 1 << 26
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBlock:
+    """Images of some events one after the other.
+
+    Attributes
+    ----------
+    events : Events
+        Those events of the block that have the detector.
+    images : ndarray, shape (events, ...)
+        Raw or corrected images.
+    """
+
+    events: Events
+    images: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class AreaDetector(Detector):
+    """A detector of images.
+
+    Arrays of pixels have the shape of the raw image, panels first; constants of detectors that switch gains have one
+    such array for each range.  An event without the detector gives None.
+
+    Examples
+    --------
+    >>> camera = run.detector("DscCsPad")                                  # doctest: +SKIP
+    >>> image = camera.calib(run.events[0])                                # doctest: +SKIP
+    >>> image = camera.calib(event, common_mode="median", mask=False)      # doctest: +SKIP
+    """
+
+    config_types: ClassVar[tuple[str, ...]] = ()
+    """Types (their beginning) of the configuration object on which its correction depends."""
+
+    def __init__(self, run: Run, found: Found) -> None:
+        super().__init__(run, found)
+        self._images = [reader for reader in self._readers if has_image(reader.key.xtc_type.name)]
+        self._lock = threading.Lock()
+        self._recipes: OrderedDict[tuple[Any, ...], tuple[AnyRecipe | None, Any]] = OrderedDict()
+
+    # Raw images
+
+    def raw(self, event: Event) -> NDArray[Any] | None:
+        """Return the raw image.
+
+        Parameters
+        ----------
+        event : Event
+            Which event.
+
+        Returns
+        -------
+        ndarray of an integer, or None
+            None when the event has none.  A read-only view of what was read, where the image lies in one piece.
+        """
+        return self._raw_of(event.index)
+
+    def _raw_of(self, index: int) -> NDArray[Any] | None:
+        record = self._record(index)
+        return None if record is None else self.assembled(record)
+
+    def _record(self, index: int) -> Record | None:
+        for reader in self._images:
+            record = reader.get(index)
+            if record is not None:
+                return record
+        return None
+
+    def assembled(self, record: Record) -> NDArray[Any]:
+        """Return the raw image of a record of an event."""
+        return stored_image(record)
+
+    @cached_property
+    def event_numbers(self) -> NDArray[np.int64]:
+        """Numbers of the events that have an image, ascending."""
+        found = [reader.objects.event for reader in self._images]
+        return np.unique(np.concatenate(found)).astype(np.int64) if found else np.zeros(0, np.int64)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which events have an image, shape (events,)."""
+        mask = np.zeros(len(self._run.events), bool)
+        mask[self.event_numbers] = True
+        return mask
+
+    @cached_property
+    def _first_raw(self) -> NDArray[Any] | None:
+        numbers = self.event_numbers
+        return self._raw_of(int(numbers[0])) if len(numbers) else None
+
+    # Constants
+
+    @property
+    def device(self) -> str:
+        """Kind of the detector: ``Cspad``."""
+        return self.name.partition(":")[2].split(".")[0]
+
+    @cached_property
+    def constants(self) -> DetectorConstants:
+        """Its constants in this run.
+
+        Raises
+        ------
+        UsageError
+            No constants are known of such a device.
+        """
+        store = Store(self._run.calib_dir) if self._run.calib_dir else None
+        return DetectorConstants(store, self.name, self._run.number, lambda: self.shape)
+
+    @property
+    def pedestals(self) -> NDArray[np.float32]:
+        """Average of the dark, ADU.
+
+        Raises
+        ------
+        ConstantsError
+            There is no file of them for this run, or it is unreadable or has a wrong shape.
+        """
+        return self.constants.oriented(self.constants.need("pedestals").array)
+
+    @property
+    def rms(self) -> NDArray[np.float32] | None:
+        """Rms of the dark, ADU; None when there is no file, and no shape to assume."""
+        return self.constants.array("pixel_rms")
+
+    @property
+    def gain(self) -> NDArray[np.float32] | None:
+        """`pixel_gain`: a factor; of detectors that switch gains ADU per keV, which divides."""
+        return self.constants.array("pixel_gain")
+
+    @property
+    def offset(self) -> NDArray[np.float32] | None:
+        """`pixel_offset`: what is added to the pedestals of a Jungfrau, ADU."""
+        return self.constants.array("pixel_offset")
+
+    @property
+    def background(self) -> NDArray[np.float32] | None:
+        """`pixel_bkgd`, ADU."""
+        return self.constants.array("pixel_bkgd")
+
+    @property
+    def pixel_mask(self) -> NDArray[np.uint8] | None:
+        """`pixel_mask`: 1 good, 0 bad."""
+        return self.constants.array("pixel_mask")
+
+    @property
+    def status(self) -> NDArray[np.uint16] | None:
+        """`pixel_status`: bits of bad pixels, 0 is good."""
+        return self.constants.array("pixel_status")
+
+    @property
+    def status_extra(self) -> NDArray[np.uint64] | None:
+        """`status_extra`: further bits."""
+        return self.constants.array("status_extra")
+
+    @property
+    def status_data(self) -> NDArray[np.uint16] | None:
+        """`status_data`: further bits."""
+        return self.constants.array("status_data")
+
+    @property
+    def common_mode(self) -> CommonMode:
+        """The common mode that the constants say, else what is usual for such a detector."""
+        found = self.constants.get(COMMON_MODE)
+        return default_common_mode(self.device) if found is None else from_numbers(found.array.tolist(), self.device)
+
+    # Masks
+
+    @property
+    def masks(self) -> Masks:
+        """What makes masks of it."""
+        return Masks(self.constants, self.device, self.shape)
+
+    def status_as_mask(
+        self,
+        bits: int = ALL_BITS,
+        *,
+        extra: int = ALL_BITS,
+        data: int = ALL_BITS,
+        neighbours: Literal[0, 4, 8] = 0,
+        ranges: Sequence[int] | None = None,
+    ) -> NDArray[np.uint8] | None:
+        """Return the mask of the status of pixels; see `psanacli.detector.masks.Masks.status`."""
+        return self.masks.status(bits, extra=extra, data=data, neighbours=neighbours, ranges=ranges)
+
+    def mask(self, **parts: Any) -> NDArray[np.uint8]:
+        """Return a mask: 1 good, 0 bad; by default that of the status of pixels.
+
+        Parameters
+        ----------
+        **parts
+            See `psanacli.detector.masks.Masks.combined`: ``status``, ``pixel_mask``, ``edges``, ``central``,
+            ``unbonded``, ``unbonded_neighbours``, ``around``, ``form``, ``user``.
+
+        Returns
+        -------
+        ndarray of uint8, in the shape of the raw image
+            Read-only.
+        """
+        return self.masks.combined(**parts)
+
+    # Correction
+
+    def config(self, event: Event | None = None) -> Record | None:
+        """Return the configuration object that its correction depends on, in force at an event or at the first one."""
+        if not self.config_types:
+            return None
+        config = self._run.config
+        now = config if event is None else config.at(event)
+        for key in now:
+            if key.source.same_as(self.source) and key.xtc_type.name.startswith(self.config_types):
+                return now[key]
+        return None
+
+    def gain_map(self, event: Event | None = None) -> NDArray[Any] | None:
+        """Return the factors of pixels that the configuration tells, None when it tells none."""
+        return None
+
+    def recipe(
+        self,
+        event: Event | None = None,
+        *,
+        common_mode: CommonModeChoice = None,
+        mask: ArrayChoice = None,
+        gain: ArrayChoice = None,
+        gain_map: ArrayChoice = None,
+        allow_uncalibrated: bool = False,
+    ) -> AnyRecipe | None:
+        """Return the function that corrects images; arguments as for `calib`.
+
+        Returns
+        -------
+        Recipe, RangedRecipe, or None
+            None when there are no pedestals, and that is allowed.
+        """
+        config = self.config(event)
+        mode = self._mode(common_mode)
+        key = (id(config), mode, *map(_token, (mask, gain, gain_map)), allow_uncalibrated)
+        with self._lock:
+            if key in self._recipes:
+                self._recipes.move_to_end(key)
+                return self._recipes[key][0]
+        try:
+            made = self._make(config, mode, mask, gain, gain_map)
+        except ConstantsError:
+            if not allow_uncalibrated or self.constants.get("pedestals") is not None:
+                raise
+            made = None
+        # An array that its owner can write to may be another one in the next call.
+        if all(not isinstance(each, np.ndarray) or not each.flags.writeable for each in (mask, gain, gain_map)):
+            with self._lock:
+                self._recipes[key] = made, (config, mask, gain, gain_map)
+                while len(self._recipes) > _KEPT_RECIPES:
+                    self._recipes.popitem(last=False)
+        return made
+
+    def _mode(self, common_mode: CommonModeChoice) -> CommonMode | None:
+        """Return the common mode that is meant; None: what the constants say."""
+        if common_mode is None or isinstance(common_mode, CommonMode):
+            return common_mode
+        if common_mode is False:
+            return from_numbers([0], self.device)
+        if isinstance(common_mode, str):
+            return parse_common_mode(common_mode, self.device)
+        return from_numbers([float(number) for number in common_mode], self.device)
+
+    def _make(
+        self,
+        config: Record | None,
+        mode: CommonMode | None,
+        mask: ArrayChoice,
+        gain: ArrayChoice,
+        gain_map: ArrayChoice,
+    ) -> AnyRecipe:
+        """Return a new recipe."""
+        pedestals = self.pedestals
+        mode = self.common_mode if mode is None else mode
+        return Recipe(
+            self.device,
+            pedestals,
+            gain=self._chosen(gain, self.gain, "gain"),
+            gain_map=self._chosen(gain_map, self._map_of(config), "gain_map"),
+            mask=self._chosen(mask, self.status_as_mask(), "mask"),
+            good=self._good(mode, mask),
+            common_mode=mode,
+            rms=self.rms,
+        )
+
+    def _map_of(self, config: Record | None) -> NDArray[Any] | None:
+        return None
+
+    def _good(self, mode: CommonMode, mask: ArrayChoice) -> NDArray[np.uint8] | None:
+        """Return which pixels count for the common mode: those without a bit of `pixel_status`."""
+        status = self.status
+        return None if status is None else np.asarray(status == 0, np.uint8)
+
+    def _chosen(self, given: ArrayChoice, usual: NDArray[Any] | None, what: str) -> NDArray[Any] | None:
+        if given is None:
+            return usual
+        if given is False:
+            return None
+        if np.size(given) != np.prod(self.shape) and (usual is None or np.size(given) != usual.size):
+            raise UsageError(f"{self.name}: {what}= has the shape {np.shape(given)}, images have {self.shape}")
+        return np.asarray(given)
+
+    def calib(
+        self,
+        event: Event,
+        *,
+        common_mode: CommonModeChoice = None,
+        mask: ArrayChoice = None,
+        gain: ArrayChoice = None,
+        gain_map: ArrayChoice = None,
+        allow_uncalibrated: bool = False,
+        out: Image | None = None,
+    ) -> Image | None:
+        """Return the corrected image: without pedestals and common mode, times gains, bad pixels 0.
+
+        Parameters
+        ----------
+        event : Event
+            Which event.
+        common_mode : optional
+            The numbers of the original (``[1, 25, 25, 100]`` or ``"1,25,25,100"``), a name with parameters
+            (``"median:rows=yes"``), a `CommonMode`, or False for none.  Default is what the constants say, else what
+            is usual for such a detector.
+        mask : ndarray or False, optional
+            0 where the result is 0.  Default is the mask of the status of pixels; an array is taken in its place
+            (``det.mask(edges=1, user=mine)`` makes one of all that is bad).
+        gain : ndarray or False, optional
+            In place of `pixel_gain`.
+        gain_map : ndarray or False, optional
+            In place of what the configuration says (CSPAD).
+        allow_uncalibrated : bool
+            Without pedestals return the raw image as float32, with nothing else done.
+        out : ndarray of float32, optional
+            Where to write it.
+
+        Returns
+        -------
+        ndarray of float32, in the shape of the raw image, or None
+            ADU times the gain factors; of detectors that switch gains, with gains, keV.
+
+        Raises
+        ------
+        ConstantsError
+            There are no pedestals for this run, or constants do not fit; the message names detector, run and files.
+        UsageError
+            The common mode is not for this detector, or an array has a wrong shape.
+        """
+        raw = self._raw_of(event.index)
+        if raw is None:
+            return None
+        recipe = self.recipe(
+            event,
+            common_mode=common_mode,
+            mask=mask,
+            gain=gain,
+            gain_map=gain_map,
+            allow_uncalibrated=allow_uncalibrated,
+        )
+        return self._corrected(recipe, raw, out)
+
+    def _corrected(self, recipe: AnyRecipe | None, raw: NDArray[Any], out: Image | None) -> Image:
+        if recipe is not None:
+            return recipe(raw, out)
+        if out is None:
+            return raw.astype(np.float32)
+        out[...] = raw
+        return out
+
+    def photons(
+        self,
+        event: Event,
+        *,
+        adu_per_photon: float = 1.0,
+        threshold: float = 0.9,
+        photon_mask: NDArray[np.uint8] | None = None,
+        **options: Any,
+    ) -> NDArray[np.uint16] | None:
+        """Return the number of photons in each pixel; see `psanacli.calib.photons`.
+
+        Parameters
+        ----------
+        event : Event
+            Which event.
+        adu_per_photon : float
+            Units of the corrected image that one photon makes.
+        threshold : float
+            Fractions of two neighbours that make one photon together.
+        photon_mask : ndarray of uint8, optional
+            Pixels that are 0 have no photons, and share none with their neighbours.
+        **options
+            As for `calib`.
+        """
+        image = self.calib(event, **options)
+        if image is None:
+            return None
+        return photons(image, adu_per_photon=adu_per_photon, threshold=threshold, mask=photon_mask)
+
+    # Many images
+
+    def images(
+        self,
+        events: Events | NDArray[np.integer] | Sequence[int],
+        *,
+        calib: bool = True,
+        out: NDArray[Any] | None = None,
+        **options: Any,
+    ) -> NDArray[Any]:
+        """Return the images of several events, one behind the other.
+
+        Parameters
+        ----------
+        events : Events or array of int
+            Which events, or their numbers in the run; all have to have the detector (`event_numbers`).
+        calib : bool
+            Corrected images; else raw ones.
+        out : ndarray, optional
+            Where to write them.
+        **options
+            As for `calib`.
+
+        Returns
+        -------
+        ndarray, shape (events, ...)
+            float32, or as `raw` gives them.
+
+        Raises
+        ------
+        DataError
+            The shape changes between the events.
+        UsageError
+            An event does not have the detector.
+        """
+        numbers = np.asarray(events.indices if isinstance(events, Events) else events, np.int64)
+        for place, number in enumerate(numbers.tolist()):
+            raw = self._raw_of(number)
+            if raw is None:
+                raise UsageError(f"event {number} has no image of {self.name}", "choose from its event_numbers")
+            if out is None:
+                out = np.empty((len(numbers), *raw.shape), np.float32 if calib else raw.dtype)
+            if out.shape[1:] != raw.shape:
+                raise DataError(f"{self.name}: event {number} has an image of {raw.shape}, others of {out.shape[1:]}")
+            if calib:
+                self._corrected(self.recipe(self._run.events[number], **options), raw, out[place])
+            else:
+                out[place] = raw
+        if out is None:
+            return np.empty((0, *self.shape), np.float32 if calib else self.dtype)
+        return out
+
+    def blocks(
+        self, *, calib: bool = True, events: slice | None = None, max_bytes: int = _BLOCK, **options: Any
+    ) -> Iterator[ImageBlock]:
+        """Go through the events that have the detector, by blocks of images.
+
+        Under MPI (`mpirun`) the blocks are dealt to the ranks in turn, and each goes through its share.
+
+        Parameters
+        ----------
+        calib : bool
+            Corrected images; else raw ones.
+        events : slice, optional
+            Some of the events of the run; default is all.
+        max_bytes : int
+            Bytes of the images of one block, about.
+        **options
+            As for `calib`.
+
+        Yields
+        ------
+        ImageBlock
+        """
+        chosen = np.zeros(len(self._run.events), bool)
+        chosen[events or slice(None)] = True
+        numbers = self.event_numbers[chosen[self.event_numbers]]
+        pixels = int(np.prod(self.shape))
+        count = max(1, max_bytes // max(1, pixels * (4 if calib else np.dtype(self.dtype or "u1").itemsize)))
+        rank, size = launched()
+        for first in range(rank * count, len(numbers), size * count):
+            some = numbers[first : first + count]
+            yield ImageBlock(self._run.events[some], self.images(some, calib=calib, **options))
+
+
+def _token(choice: ArrayChoice) -> Any:
+    return id(choice) if isinstance(choice, np.ndarray) else choice

@@ -1,0 +1,61 @@
+"""From a name to a detector: what is meant, and the class that knows what can be done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psanacli.detector.area import AreaDetector
+from psanacli.detector.cameras import Camera, Fccd960
+from psanacli.detector.images import FIELDS, bare
+from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
+from psanacli.detector.ranged import Epix10ka, Jungfrau
+from psanacli.run import Detector
+
+if TYPE_CHECKING:
+    from psanacli.run import Run
+    from psanacli.run.names import Detector as Found
+
+CLASSES: tuple[tuple[str, str, type[Detector]], ...] = (
+    ("CsPad.Data", "", Cspad),
+    ("CsPad2x2.Element", "", Cspad2x2),
+    ("PNCCD.Frames", "", Pnccd),
+    ("Jungfrau.Element", "", Jungfrau),
+    ("Epix.Array", "", Epix10ka),
+    ("Epix.Element", "Epix10ka", Epix10ka),
+    ("Camera.Frame", "Fccd960", Fccd960),
+    ("Camera.Frame", "", Camera),
+    *((family, "", AreaDetector) for family in FIELDS),
+)
+"""Type of event data without its version, device (empty: any), and the class of its detectors; the first that fits
+counts."""
+
+
+def find_detector(run: Run, name: str) -> Detector:
+    """Return the detector of a name.
+
+    Parameters
+    ----------
+    run : Run
+        Whose.
+    name : str
+        Full name (``CxiDs1.0:Cspad.0``), any spelling of the source, alias (``DscCsPad``), or a part that fits one
+        source only (``Cspad``).  Case and ``-`` for ``_`` do not matter.
+
+    Raises
+    ------
+    NotFoundError
+        The run has no such thing; the nearest names are shown.
+    UsageError
+        The name fits several things.
+    """
+    found = run.names.find(name)
+    return class_of(found)(run, found)
+
+
+def class_of(found: Found) -> type[Detector]:
+    """Return the class for a source with objects of some types."""
+    families = {bare(name) for name in found.types}
+    for family, device, kind in CLASSES:
+        if family in families and device in ("", found.source.name.partition(":")[2].split(".")[0]):
+            return kind
+    return Detector

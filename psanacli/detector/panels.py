@@ -1,0 +1,126 @@
+"""CSPAD, CSPAD 2x2 and pnCCD: images that are put together of panels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.calib import CommonMode
+from psanacli.detector.area import AreaDetector, ArrayChoice
+from psanacli.run import Event
+from psanacli.xtc import Record
+
+HIGH_GAIN = 6.85
+"""How much more a pixel of a CSPAD in low gain has to count (psana's default)."""
+_SECTIONS = 8
+_PANEL = (185, 388)
+
+
+class Cspad(AreaDetector):
+    """A CSPAD: 32 sections (2x1s) of 185 x 388 pixels; ``8 * quadrant + section`` is the first index.
+
+    What is not read out (quadrants, sections) is 0 in the raw image.
+    """
+
+    config_types: ClassVar[tuple[str, ...]] = ("CsPad.Config",)
+
+    def assembled(self, record: Record) -> NDArray[Any]:
+        """Return the raw image, int16, shape (32, 185, 388)."""
+        quads = record.quads
+        result = np.empty((4 * _SECTIONS, *_PANEL), np.int16)
+        filled = np.zeros(len(result), bool)
+        for quad in quads:
+            places = quad.quad * _SECTIONS + _bits(quad.sectionMask)
+            result[places] = quad.data
+            filled[places] = True
+        result[~filled] = 0
+        return result
+
+    def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
+        """Return the factor of each pixel by the gain that it was configured for.
+
+        Parameters
+        ----------
+        event : Event, optional
+            When; default is at the first event.
+        factor : float
+            Of pixels in low gain; 1 is that of the others.
+
+        Returns
+        -------
+        ndarray of float64, shape (32, 185, 388), or None
+            None when there is no configuration.
+        """
+        low = self.low_gain(event)
+        return None if low is None else np.where(low, factor, 1.0)
+
+    def low_gain(self, event: Event | None = None) -> NDArray[np.bool_] | None:
+        """Return which pixels were configured for low gain, None when there is no configuration."""
+        config = self.config(event)
+        return None if config is None else _low_gain(config)
+
+    def _map_of(self, config: Record | None) -> NDArray[Any] | None:
+        if config is None:
+            return None
+        low = _low_gain(config)
+        # Where all pixels are in low gain the original has no factor.
+        return np.where(low, HIGH_GAIN, 1.0) if low.any() and not low.all() else None
+
+
+def _bits(mask: int) -> NDArray[np.intp]:
+    """Return the numbers of the bits that are set."""
+    return np.flatnonzero(mask >> np.arange(_SECTIONS) & 1)
+
+
+def _low_gain(config: Record) -> NDArray[np.bool_]:
+    """Return which pixels have a clear bit in the gain maps of the quadrants."""
+    result = np.empty((4, _SECTIONS, *_PANEL), bool)
+    for number, quad in enumerate(config.quads):
+        result[number] = _of_sections(quad.gm.gainMap, _SECTIONS)
+    return result.reshape(-1, *_PANEL)
+
+
+def _of_sections(gain_map: NDArray[np.uint16], count: int) -> NDArray[np.bool_]:
+    """Return where the bits of a gain map are clear: bit ``2 * section + asic`` of a pixel of 185 x 194."""
+    bits = gain_map >> np.arange(2 * count, dtype=np.uint16).reshape(count, 2, 1, 1) & 1
+    return np.asarray(bits == 0).transpose(0, 2, 1, 3).reshape(count, *_PANEL)
+
+
+class Cspad2x2(AreaDetector):
+    """A CSPAD 2x2: two sections (2x1s) of 185 x 388 pixels.
+
+    The gain that its pixels are configured for is not corrected unless `gain_map` is given to `calib`, as in the
+    original.
+    """
+
+    config_types: ClassVar[tuple[str, ...]] = ("CsPad2x2.Config",)
+
+    def assembled(self, record: Record) -> NDArray[Any]:
+        """Return the raw image, int16, shape (2, 185, 388)."""
+        return np.moveaxis(record.data, -1, 0)
+
+    def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
+        """Return the factor of each pixel by the gain that it was configured for: `factor` in low gain, else 1."""
+        low = self.low_gain(event)
+        return None if low is None else np.where(low, factor, 1.0)
+
+    def low_gain(self, event: Event | None = None) -> NDArray[np.bool_] | None:
+        """Return which pixels were configured for low gain, None when there is no configuration."""
+        config = self.config(event)
+        return None if config is None else _of_sections(config.quad.gm.gainMap, 2)
+
+
+class Pnccd(AreaDetector):
+    """A pnCCD: four panels of 512 x 512 pixels, in the order of the links."""
+
+    def assembled(self, record: Record) -> NDArray[Any]:
+        """Return the raw image, uint16, shape (4, 512, 512)."""
+        return np.stack([frame.data for frame in record.frame])
+
+    def _good(self, mode: CommonMode, mask: ArrayChoice) -> NDArray[np.uint8] | None:
+        # The medians by rows and banks take the mask of the call, and no other (reference 5.6).
+        if mode.number == 8:
+            return mask if isinstance(mask, np.ndarray) else None
+        return super()._good(mode, mask)
