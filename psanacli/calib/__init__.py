@@ -1,6 +1,6 @@
 """Calibration: constants, their store, and what they do to images: common mode, gains, masks, photons."""
 
-from psanacli.calib.arrays import export, origin_of, read_array
+from psanacli.calib.arrays import export, format_of, origin_of, read_array
 from psanacli.calib.check import Finding, SeenDetector, check
 from psanacli.calib.common_mode import COMMON_MODES, CommonMode, default_common_mode, from_numbers, parse_common_mode
 from psanacli.calib.compare import Difference, compare
@@ -19,6 +19,8 @@ from psanacli.calib.kinds import (
     kind_of,
     type_of,
 )
+from psanacli.calib.mask_expression import MASK_TERMS, Masked, mask_of
+from psanacli.calib.mask_picture import mask_png
 from psanacli.calib.photons import photons
 from psanacli.calib.ranges import Entry, Listing, RunRange, spelled
 from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe, epix10ka_ranges
@@ -32,6 +34,7 @@ __all__ = [
     "GEOMETRY",
     "JUNGFRAU_HIGH",
     "KINDS",
+    "MASK_TERMS",
     "OLD_TYPES",
     "PIXEL_TYPES",
     "TYPES",
@@ -45,6 +48,7 @@ __all__ = [
     "Entry",
     "Finding",
     "Listing",
+    "Masked",
     "NewConstants",
     "RangedRecipe",
     "Ranges",
@@ -59,10 +63,13 @@ __all__ = [
     "deploy",
     "epix10ka_ranges",
     "export",
+    "format_of",
     "format_text",
     "from_numbers",
     "identity",
     "kind_of",
+    "mask_of",
+    "mask_png",
     "origin_of",
     "parse_common_mode",
     "parse_text",

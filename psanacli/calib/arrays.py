@@ -23,7 +23,7 @@ from psanacli.calib.text import format_text, parse_text
 from psanacli.errors import ConstantsError, OutputError, UsageError, did_you_mean
 
 HDF5_NAMES = (".h5", ".hdf5")
-FORMATS = ("npz", "h5", "text")
+FORMATS = ("npy", "npz", "h5", "text")
 _NOT_READ = (
     *(ValueError, OSError, EOFError, KeyError, SyntaxError, NotImplementedError),  # by numpy and zipfile
     *(zipfile.BadZipFile, zlib.error),
@@ -98,11 +98,16 @@ def _from_hdf5(path: Path, dataset: str) -> Array:
         raise ConstantsError(f"{path}: cannot be read: {error}") from error
 
 
+def format_of(path: Path) -> str:
+    """Return in which format `export` writes a file of this name: ``.npy``, ``.npz``, ``.h5``; all else is text."""
+    return {".npy": "npy", ".npz": "npz", **dict.fromkeys(HDF5_NAMES, "h5")}.get(path.suffix.lower(), "text")
+
+
 def export(constants: Sequence[Constants], path: Path, how: str) -> None:
     """Write constants to one file, whole or not at all.
 
-    In an npz file the arrays have the names of their types, and ``about`` is JSON with the origin of each; in an HDF5
-    file they are ``SOURCE/type`` with the origin as attributes; text takes one type.
+    An npy file holds the array alone. In an npz file the arrays have the names of their types, and ``about`` is JSON
+    with the origin of each; in an HDF5 file they are ``SOURCE/type`` with the origin as attributes; text takes one.
 
     Raises
     ------
@@ -111,8 +116,8 @@ def export(constants: Sequence[Constants], path: Path, how: str) -> None:
     OutputError
         It could not be written.
     """
-    if how == "text" and len(constants) != 1:
-        raise UsageError(f"a text file holds one type of constants, not {len(constants)}", "choose one with --type")
+    if how in ("text", "npy") and len(constants) != 1:
+        raise UsageError(f"a file of {how} holds one type of constants, not {len(constants)}", "choose one with --type")
     if how == "npz" and len({found.source for found in constants}) > 1:
         raise UsageError("an npz file holds the constants of one detector", "choose one with -d, or write HDF5")
     part = ""
@@ -146,6 +151,12 @@ def origin_of(found: Constants) -> dict[str, Any]:
     }
 
 
+def _write_npy(constants: Sequence[Constants], part: str) -> None:
+    (found,) = constants
+    with open(part, "wb") as file:
+        np.save(file, found.array, allow_pickle=False)
+
+
 def _write_npz(constants: Sequence[Constants], part: str) -> None:
     about = json.dumps([origin_of(found) for found in constants])
     with open(part, "wb") as file:
@@ -170,4 +181,4 @@ def _write_text(constants: Sequence[Constants], part: str) -> None:
         file.write(format_text(found.array, comments=comments))
 
 
-_WRITERS = {"npz": _write_npz, "h5": _write_hdf5, "text": _write_text}
+_WRITERS = {"npy": _write_npy, "npz": _write_npz, "h5": _write_hdf5, "text": _write_text}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib.constants import Array
+from psanacli.calib.sheet import FRAME, drawn
 from psanacli.errors import ConstantsError
-
-_MOST_DOTS = 1600
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +48,17 @@ class Difference:
     def png(self, title: str = "") -> bytes:
         """Draw the difference: red where it grew, blue where it shrank, white where it did not.
 
-        Panels stand in a sheet.  The colours end at the 99th percentile of what changed.
+        Panels stand in a sheet with grey lines between.  The colours end at the 99th percentile of what changed.
         """
         from psanacli.run import Canvas
 
-        image = tiled(self.delta)
-        step = max(1, math.ceil(max(image.shape) / _MOST_DOTS))
-        image = _largest_of_blocks(image, step)
+        image, lines = drawn(self.delta)
         changed = np.abs(image[np.isfinite(image) & (image != 0)])
         limit = float(np.percentile(changed, 99)) if changed.size else 1.0
         share = np.clip(np.nan_to_num(image, nan=0.0) / limit, -1, 1)[..., None]
         grew, shrank = np.array([200.0, 30, 30]), np.array([40.0, 84, 160])
         colours = 255 + np.where(share > 0, (grew - 255) * share, (shrank - 255) * -share)
+        colours[lines] = FRAME
         margin = 24
         legend = f"red +{limit:.4g}  blue -{limit:.4g}  white: the same"
         width = max(image.shape[1] + 20, 6 * (max(len(title), len(legend)) + 4))
@@ -93,36 +90,3 @@ def compare(first: Array, second: Array, what: str) -> Difference:
         else:
             delta = second.astype(np.float64) - first.astype(np.float64)
     return Difference(delta, int(np.count_nonzero(changed)))
-
-
-def tiled(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return an array as one image: the panels of more than two dimensions in a nearly square sheet, a dot between."""
-    if array.ndim < 2:
-        return np.atleast_2d(array)
-    panels = array.reshape(-1, *array.shape[-2:])
-    if array.shape[-1] == 2 and array.ndim == 3:  # CSPAD 2x2: the two panels are the last axis
-        panels = np.moveaxis(array, -1, 0)
-    count, rows, columns = panels.shape
-    if count == 1:
-        first: NDArray[np.float64] = panels[0]
-        return first
-    across = min(max(1, round(math.sqrt(count * rows / columns))), count)
-    down = -(-count // across)
-    sheet = np.full((down * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
-    for k, panel in enumerate(panels):
-        y, x = (k // across) * (rows + 1), (k % across) * (columns + 1)
-        sheet[y : y + rows, x : x + columns] = panel
-    return sheet
-
-
-def _largest_of_blocks(image: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    """Shrink an image, keeping of each block the value farthest from zero: a single changed pixel shows."""
-    if step == 1:
-        return image
-    rows, columns = -(-image.shape[0] // step), -(-image.shape[1] // step)
-    full = np.zeros((rows * step, columns * step))
-    full[: image.shape[0], : image.shape[1]] = np.nan_to_num(image, nan=0.0)
-    blocks = full.reshape(rows, step, columns, step).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-    best = np.abs(blocks).argmax(axis=2)
-    farthest: NDArray[np.float64] = np.take_along_axis(blocks, best[..., None], axis=2)[..., 0]
-    return farthest

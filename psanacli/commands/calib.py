@@ -14,6 +14,7 @@ from psanacli.commands.groups import Entry
         "history": Entry("Show what was deployed when, by whom, and from where."),
         "diff": Entry("Compare constants of two runs or files."),
         "deploy": Entry("Deploy constants from a file."),
+        "mask": Entry("Make a mask of bad pixels, and deploy it."),
         "revert": Entry("Take back the last deployment of a file."),
         "export": Entry("Write the constants of a run to a file."),
         "check": Entry("Look through a store for what is wrong."),

@@ -10,7 +10,8 @@ import click
 from psanacli.commands import common, console
 
 if TYPE_CHECKING:
-    from psanacli.calib import Deployment
+    from psanacli.calib import Deployment, SeenDetector, Store
+    from psanacli.commands.constants import Target
 
 
 @common.verb(
@@ -55,7 +56,7 @@ def command(
     Shape, dtype and values are checked against the detector. A file that exists is replaced only with --force, and kept
     as a backup; so is a range that would hide others by accident. The store is as before or whole, whatever happens.
     """
-    from psanacli.calib import RunRange, deploy, plan_deployment, read_array
+    from psanacli.calib import RunRange, plan_deployment, read_array
     from psanacli.commands.constants import Target, check_type
 
     if detector is None or kind is None:
@@ -66,9 +67,6 @@ def command(
     target = Target(datasource, root, calib_dir)
     source = target.source(detector)
     seen = target.look(source)
-    values = {"exp": target.experiment, "command": console.command_line(), "comment": comment}
-    values["run"] = "" if target.number is None else str(target.number)
-    values["detid"] = seen.identity if seen else ""
     plan = plan_deployment(
         target.store,
         source,
@@ -77,12 +75,29 @@ def command(
         read_array(file, dataset),
         raw_shape=seen.shape if seen else (),
         fmt=fmt,
-        values=values,
+        values=circumstances(target, seen, comment),
     )
     show(plan, as_json, dry_run)
-    if dry_run:
-        return
-    record = deploy(target.store, plan, force=force)
+    if not dry_run:
+        carry_out(target.store, plan, force)
+
+
+def circumstances(target: Target, seen: SeenDetector | None, comment: str) -> dict[str, str]:
+    """Return what the history tells of a deployment beyond the file."""
+    return {
+        "exp": target.experiment,
+        "command": console.command_line(),
+        "comment": comment,
+        "run": "" if target.number is None else str(target.number),
+        "detid": seen.identity if seen else "",
+    }
+
+
+def carry_out(store: Store, plan: Deployment, force: bool) -> None:
+    """Deploy, and say what was done."""
+    from psanacli.calib import deploy
+
+    record = deploy(store, plan, force=force)
     if not record.values:
         console.note(f"{plan.path} was there already with the same values, bit for bit: nothing changed")
         return
@@ -101,32 +116,35 @@ def check_format(fmt: str | None) -> None:
         raise click.UsageError(f"--format {fmt!r} is no format of one number, such as %.2f") from error
 
 
+def told(plan: Deployment, dry_run: bool) -> dict[str, object]:
+    """Return what a deployment does, as ``--json`` tells it."""
+    return {
+        "format": "psana calib deploy",
+        "version": 1,
+        "dry_run": dry_run,
+        "file": plan.path,
+        "detector": plan.source,
+        "type": plan.type,
+        "range": str(plan.range),
+        "shape": list(plan.array.shape),
+        "dtype": str(plan.array.dtype),
+        "bytes": len(plan.data),
+        "sha256": plan.checksum,
+        "applies_to": [str(runs) for runs in plan.reach],
+        "hides": [{"name": name, "runs": [str(each) for each in runs]} for name, runs in plan.hides],
+        "replaces": plan.replaces or None,
+        "unchanged": plan.unchanged,
+        "objections": plan.objections(),
+        "notes": plan.notes,
+    }
+
+
 def show(plan: Deployment, as_json: bool, dry_run: bool) -> None:
     """Print what a deployment does."""
     from psanacli.calib import spelled
 
     if as_json:
-        console.print_json(
-            {
-                "format": "psana calib deploy",
-                "version": 1,
-                "dry_run": dry_run,
-                "file": plan.path,
-                "detector": plan.source,
-                "type": plan.type,
-                "range": str(plan.range),
-                "shape": list(plan.array.shape),
-                "dtype": str(plan.array.dtype),
-                "bytes": len(plan.data),
-                "sha256": plan.checksum,
-                "applies_to": [str(runs) for runs in plan.reach],
-                "hides": [{"name": name, "runs": [str(each) for each in runs]} for name, runs in plan.hides],
-                "replaces": plan.replaces or None,
-                "unchanged": plan.unchanged,
-                "objections": plan.objections(),
-                "notes": plan.notes,
-            }
-        )
+        console.print_json(told(plan, dry_run))
         return
     rows: list[tuple[str, object]] = [
         ("file", plan.path),

@@ -24,9 +24,9 @@ from psanacli.commands.asked import Asked, asked
 def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
     """Write the constants that apply to a run to one file, with their origin.
 
-    The name of the file tells the format: .npz, .h5, .hdf5, anything else is text.
+    The name of the file tells the format: .npy, .npz, .h5, .hdf5, anything else is text.
     """
-    from psanacli.calib import TYPES, export
+    from psanacli.calib import TYPES, export, format_of
     from psanacli.errors import NotFoundError, OutputError
 
     if output is None:
@@ -45,6 +45,5 @@ def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
                 found.append(target.store.get(source, name, run, raw_shape=seen.shape if seen else ()))
     if not found:
         raise NotFoundError(f"{target.store.directory} has no constants for run {run}")
-    how = {".npz": "npz", ".h5": "h5", ".hdf5": "h5"}.get(path.suffix.lower(), "text")
-    export(found, path, how)
+    export(found, path, format_of(path))
     console.note(f"wrote {len(found)} arrays to {path}")

@@ -189,4 +189,41 @@ def events() -> Page:
     )
 
 
-PAGES: dict[str, Callable[[], Page]] = {"expressions": expressions, "events": events}
+def masks() -> Page:
+    """Return the page of the expression that says which pixels are bad."""
+    from psanacli.calib import MASK_TERMS, PIXEL_TYPES
+
+    numbers = [name for name in PIXEL_TYPES if name != "pixel_mask"]
+    return Page(
+        "masks",
+        "the expression that says which pixels are bad",
+        (
+            (
+                "DESCRIPTION",
+                (
+                    "psana calib mask --bad EXPR takes an expression that is true for bad pixels. Its grammar is that "
+                    "of psana help expressions; the names are others.",
+                    "\bstatus or edges(1) or unbonded\n"
+                    "status(1, 2) and not (panel == 3)\n"
+                    "pixel_rms > 5 * median(pixel_rms) or gain < 0.5\n"
+                    "near(status, 2, 'disc') or disc(3, 90, 40, 12) or file('beamstop.npy')\n"
+                    "panel in [4, 5] and row < 10",
+                    "A result is 0 where the expression is true and 1 elsewhere. Constants with an array for each gain "
+                    "range make a pixel bad when it is so in any range; pedestals[2] is those of range 2 alone.",
+                ),
+            ),
+            ("SETS OF BAD PIXELS", tuple((usage, meaning + ".") for usage, meaning in MASK_TERMS.values())),
+            (
+                "NUMBERS OF PIXELS",
+                (
+                    ("panel, row, column", "Where the pixel is; all count from 0."),
+                    (", ".join(numbers), "Constants that apply to the run; pixel_ may be left out, as in rms > 20."),
+                    ("median(X), mean(X), std(X)", "Of all pixels, for each gain range."),
+                    ("abs(X)", "Without sign."),
+                ),
+            ),
+        ),
+    )
+
+
+PAGES: dict[str, Callable[[], Page]] = {"expressions": expressions, "events": events, "masks": masks}

@@ -150,3 +150,41 @@ def test_the_default_directory_is_that_of_the_experiment(sample: list[str], tmp_
         assert str(run.calib_dir.parent.parent.parent) == sample[2]
     with psanacli.open_run(sample[0], roots=[sample[2]], calib_dir=tmp_path / "{instr}/{exp}") as run:
         assert run.calib_dir == tmp_path / run.instrument / run.experiment.name
+
+
+def test_a_mask_is_shown_written_drawn_and_deployed(sample: list[str], store: Store, tmp_path: Path) -> None:
+    source = source_of(sample)
+    status = np.zeros(SHAPE, "u2")
+    status[3, 10:20, 30] = 1
+    put(store, "pixel_status/1-end.data", status, source)
+    words = ["calib", "mask", *sample, "-d", source, "--calib-dir", store.directory]
+    code, out, errors = psana(*words)
+    assert code == 0, errors
+    assert "10" in out and "mask of" in out
+    bad = ["--bad", "status or disc(5, 90, 40, 3) or unbonded"]
+    code, out, errors = psana(*words, *bad, "-o", tmp_path / "m.npy", "--png", tmp_path / "m.png", "--json")
+    assert code == 0, errors
+    told = json.loads(out)
+    assert [cause["bad"] for cause in told["causes"]] == [10, 29, 1216] and told["constants"] == [
+        str(store.type_directory(source, "pixel_status") / "1-end.data")
+    ]
+    mask = np.load(tmp_path / "m.npy")
+    assert mask.shape == SHAPE and mask.dtype == np.uint8 and np.count_nonzero(mask == 0) == told["bad"]
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+    assert psana(*words, *bad, "-o", tmp_path / "m.npy")[0] == 5
+
+    code, out, errors = psana(*words, *bad, "--deploy", "--run", "1-end", "--dry-run")
+    assert code == 0 and "applies to runs" in out, errors
+    assert "pixel_mask" not in store.types(source)
+    code, out, errors = psana(*words, *bad, "--deploy", "--run", "1-end")
+    assert code == 0, errors
+    assert np.array_equal(store.get(source, "pixel_mask", 7).array, mask)
+    code, out, errors = psana(*words, "--bad", "pixel_mask", "--json")
+    assert json.loads(out)["bad"] == told["bad"], errors
+
+    assert psana(*words, "--deploy")[0] == 2
+    assert psana(*words, "--run", "1-end")[0] == 2
+    code, _, errors = psana(*words, "--bad", "pixel_rms > 3")
+    assert code == 6 and "no pixel_rms" in errors and "^^^^" in errors
+    code, _, errors = psana(*words, "--bad", "stat")
+    assert code == 2 and "did you mean status" in errors

@@ -8,6 +8,7 @@ from psanacli.run.expressions.columns import Columns, JoinedTable, Source, Table
 from psanacli.run.expressions.evaluate import Bound, Expression
 from psanacli.run.expressions.functions import FUNCTIONS, LOOKUPS, SHIFT_MEANING, SHIFT_USAGE
 from psanacli.run.expressions.of_run import EVENT_COLUMNS, RunColumns
+from psanacli.run.expressions.syntax import parse
 from psanacli.run.expressions.tree import ExpressionError
 from psanacli.run.expressions.values import Value
 
@@ -27,4 +28,5 @@ __all__ = [
     "Table",
     "Value",
     "Whole",
+    "parse",
 ]
