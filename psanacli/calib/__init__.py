@@ -5,7 +5,12 @@ from psanacli.calib.check import Finding, SeenDetector, check
 from psanacli.calib.common_mode import COMMON_MODES, CommonMode, default_common_mode, from_numbers, parse_common_mode
 from psanacli.calib.compare import Difference, compare
 from psanacli.calib.constants import Constants, read_text
-from psanacli.calib.deploy import Deployment, NewConstants, deploy, plan_deployment, revert
+from psanacli.calib.dark import MEANINGS as DARK_BITS
+from psanacli.calib.dark import VALUE_BITS, Dark, DarkOptions, DarkSums, Gates, Limits, StatusBit
+from psanacli.calib.dark import Frames as DarkFrames
+from psanacli.calib.dark_methods import Method as DarkMethod
+from psanacli.calib.dark_methods import Psana, PsanaEpix10ka, Robust
+from psanacli.calib.deploy import Deployment, NewConstants, deploy, deploy_together, plan_deployment, revert
 from psanacli.calib.identity import identity
 from psanacli.calib.kinds import (
     COMMON_MODE,
@@ -24,12 +29,14 @@ from psanacli.calib.mask_picture import mask_png
 from psanacli.calib.photons import photons
 from psanacli.calib.ranges import Entry, Listing, RunRange, spelled
 from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe, epix10ka_ranges
+from psanacli.calib.sheet import tiled
 from psanacli.calib.store import Choice, Store
 from psanacli.calib.text import TextArray, format_text, parse_text
 
 __all__ = [
     "COMMON_MODE",
     "COMMON_MODES",
+    "DARK_BITS",
     "EPIX10KA_HIGH",
     "GEOMETRY",
     "JUNGFRAU_HIGH",
@@ -38,29 +45,42 @@ __all__ = [
     "OLD_TYPES",
     "PIXEL_TYPES",
     "TYPES",
+    "VALUE_BITS",
     "Choice",
     "CommonMode",
     "Constants",
     "ConstantsType",
+    "Dark",
+    "DarkFrames",
+    "DarkMethod",
+    "DarkOptions",
+    "DarkSums",
     "Deployment",
     "DetectorKind",
     "Difference",
     "Entry",
     "Finding",
+    "Gates",
+    "Limits",
     "Listing",
     "Masked",
     "NewConstants",
+    "Psana",
+    "PsanaEpix10ka",
     "RangedRecipe",
     "Ranges",
     "Recipe",
+    "Robust",
     "RunRange",
     "SeenDetector",
+    "StatusBit",
     "Store",
     "TextArray",
     "check",
     "compare",
     "default_common_mode",
     "deploy",
+    "deploy_together",
     "epix10ka_ranges",
     "export",
     "format_of",
@@ -79,5 +99,6 @@ __all__ = [
     "read_text",
     "revert",
     "spelled",
+    "tiled",
     "type_of",
 ]

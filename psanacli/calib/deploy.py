@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -293,6 +294,26 @@ def deploy(store: Store, plan: Deployment, *, force: bool = False) -> Record:
     if _checksum_of(plan.path) != plan.checksum:
         raise OutputError(f"{plan.path}: what is on disk is not what was written")
     return record
+
+
+def deploy_together(store: Store, plans: Sequence[Deployment], *, force: bool = False) -> list[Record]:
+    """Do what several plans say, all or none: when one fails, those before it are taken back.
+
+    Parameters, errors and records are those of `deploy`.
+    """
+    for plan in plans:
+        if not plan.unchanged:
+            refuse(plan, force)
+    records: list[Record] = []
+    try:
+        for plan in plans:
+            records.append(deploy(store, plan, force=force))
+    except BaseException:
+        for plan, record in reversed(list(zip(plans, records, strict=False))):
+            if record.values:
+                revert(store, plan.source, plan.type, plan.range)
+        raise
+    return records
 
 
 def refuse(plan: Deployment, force: bool) -> None:

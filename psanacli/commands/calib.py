@@ -17,6 +17,7 @@ from psanacli.commands.groups import Entry
         "mask": Entry("Make a mask of bad pixels, and deploy it."),
         "revert": Entry("Take back the last deployment of a file."),
         "export": Entry("Write the constants of a run to a file."),
+        "dark": Entry("Make pedestals, rms and status from dark runs."),
         "check": Entry("Look through a store for what is wrong."),
     },
     examples=[

@@ -1,0 +1,31 @@
+"""Dark runs: which events make which constants, one pass over them, and what comes out.
+
+>>> from psanacli.dark import plan_dark, process
+>>> from psanacli.parallel import Team
+>>> plan = plan_dark(runs, "CxiDs1.0:Cspad.0")              # doctest: +SKIP
+>>> result = process(plan, Team.from_options(jobs=2))       # doctest: +SKIP
+>>> result.constants["pedestals"].shape                     # doctest: +SKIP
+(32, 185, 388)
+"""
+
+from psanacli.dark.fill import process
+from psanacli.dark.frames import Frames
+from psanacli.dark.modes import EPIX10KA_MODES, JUNGFRAU_MODES, GainMode
+from psanacli.dark.picture import picture
+from psanacli.dark.plan import METHODS, DarkPlan, ModePlan, plan_dark
+from psanacli.dark.result import DarkResult, ModeResult
+
+__all__ = [
+    "EPIX10KA_MODES",
+    "JUNGFRAU_MODES",
+    "METHODS",
+    "DarkPlan",
+    "DarkResult",
+    "Frames",
+    "GainMode",
+    "ModePlan",
+    "ModeResult",
+    "picture",
+    "plan_dark",
+    "process",
+]
