@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, following, info_tables, joins
+from psanacli.commands import common, console, files, following, info_constants, info_tables, joins
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
@@ -39,7 +39,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
     ]
 )
 @common.datasource
-@click.option("--detectors", is_flag=True, help="List all objects of all sources, configuration included.")
+@click.option("--detectors", is_flag=True, help="List all detectors with their objects, and the constants that apply.")
 @click.option("--epics", is_flag=True, help="List the EPICS variables: value, units, alarm, updates.")
 @click.option("--steps", is_flag=True, help="List the steps and the values of the scan.")
 @click.option(
@@ -126,6 +126,9 @@ def _print(run: Run, chosen: list[str], events: Events | None, missing: bool) ->
             info_tables.SECTIONS[name](summary)
         if not chosen:
             info_tables.overview(summary)
+            info_constants.short(run)
+        elif "detectors" in chosen:
+            info_constants.table(run)
     info_tables.joined(run)
     if events is not None:
         info_tables.events(events)
@@ -145,6 +148,9 @@ def _print_json(runs: list[Run], listed: list[Events | None], missing: bool) -> 
     found: list[dict[str, Any]] = []
     for run in runs:
         more: dict[str, Any] = {"missing": presence(run).gaps()} if missing else {}
+        applying = info_constants.constants(run)
+        if applying is not None:
+            more["constants"] = applying
         if run.joined:
             more["joined"] = [joined.asdict() for joined in run.joined.values()]
         found.append(summarise(run).asdict() | more)

@@ -56,7 +56,7 @@ def overview(summary: RunSummary) -> None:
     _cut(steps, summary.steps, "--steps", summary)
     _detectors_short(summary)
     if summary.codes:
-        _gap()
+        gap()
         click.echo("event codes (in how many events)")
         codes = [f"{code}: {count}" for code, count in summary.codes.items()]
         click.echo(
@@ -101,7 +101,7 @@ def _streams(summary: RunSummary) -> None:
         )
         for stream in summary.streams
     ]
-    _gap()
+    gap()
     console.table(("stream", "kind", "chunks", "size", "datagrams", "in events"), rows, align="><>>>>")
 
 
@@ -119,7 +119,7 @@ def steps(summary: RunSummary, limit: int | None = None) -> None:
         first = () if limit is not None else (step.first,)
         lasts = console.duration_text(step.duration)
         rows.append((step.step, *first, step.events, _clock(step.start), lasts, *_values(step, columns)))
-    _gap()
+    gap()
     console.table(("step", *(() if limit is not None else ("first",)), "events", "start", "lasts", *columns), rows)
     if len(columns) < len(names):
         click.echo(f"... {len(names) - len(columns)} more values of each step, see --steps")
@@ -138,7 +138,7 @@ def _detectors_short(summary: RunSummary) -> None:
             head = (detector.name, detector.alias) if number == 0 else ("", "")
             rows.append((*head, *_type_cells(kind, summary.events)))
     if rows:
-        _gap()
+        gap()
         # A column that is empty in most runs is shown in the others only.
         columns = ["detector", "alias", "type", "array", "events"] + ["damaged"] * any(row[5] for row in rows)
         console.table(columns, [row[: len(columns)] for row in rows], align="<<<<>>"[: len(columns)])
@@ -147,13 +147,15 @@ def _detectors_short(summary: RunSummary) -> None:
 def detectors(summary: RunSummary) -> None:
     """Print every source with all its objects, configuration included."""
     rows = [row for detector in summary.detectors for row in _detector_rows(detector, summary.events)]
-    _gap()
+    gap()
     head = ("detector", "alias", "type", "array", "events", "damaged", "size", "damage")
     console.table(head, rows, align="<<<<>>><")
 
 
 def _detector_rows(detector: DetectorSummary, events: int) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
+    if not detector.types:
+        return [(detector.name, detector.alias, "", "(the scan)", None, None, "", "")]
     for number, kind in enumerate(detector.types):
         head = (detector.name, detector.alias) if number == 0 else ("", "")
         damage = ", ".join(f"{name} {count}" for name, count in kind.damage.items())
@@ -177,7 +179,7 @@ def epics(summary: RunSummary, limit: int | None = None) -> None:
         (variable.name, variable.alias, _value(variable), variable.units, _alarm(variable), variable.updates)
         for variable in chosen
     ]
-    _gap()
+    gap()
     console.table(("EPICS variable", "alias", "at the end", "units", "alarm", "updates"), rows, align="<<<<<>")
 
 
@@ -205,7 +207,7 @@ def _irregular(summary: RunSummary) -> None:
     if not any(stream.kind == "control" for stream in summary.streams):
         rows = [row for row in rows if row[1] != IRREGULAR["unmatched_daq"]]
     if rows:
-        _gap()
+        gap()
         click.echo("irregular")
         console.table(("", ""), rows, align="><")
     if summary.damage:
@@ -230,7 +232,7 @@ def events(chosen: Events) -> None:
         )
         for row in event_values(chosen)
     )
-    _gap()
+    gap()
     console.table(("event", "time (UTC)", "fiducials", "step", "codes", "flags"), rows, align="><>><<")
 
 
@@ -259,13 +261,13 @@ def joined(run: Run) -> None:
             rows.append(
                 (f"{found.name}.{name}", found.units[name], found.hows[name], share, *(n or None for n in reasons))
             )
-        _gap()
+        gap()
         where = f"{found.origin.path}, {found.rows.used} rows, within {tolerance_text(found.tolerance)}"
         head = ("joined", "units", "how", "events", "outside", "before", "after", "no value")
         console.table(head, rows, title=where, align="<<<>>>>>")
 
 
-def _gap() -> None:
+def gap() -> None:
     """Print an empty line, where tables do not have one above and below."""
     if not console.is_terminal():
         click.echo()

@@ -3,5 +3,29 @@
 from psanacli.detector.area import AreaDetector, ImageBlock
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.lookup import find_detector
+from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
+from psanacli.detector.records import RecordDetector
+from psanacli.detector.timing import Evr, TimeTool
+from psanacli.detector.variables import ControlData, EpicsDetector
+from psanacli.detector.waveforms import Acqiris, Generic1D, Imp, Waveforms
 
-__all__ = ["AreaDetector", "DetectorConstants", "ImageBlock", "find_detector"]
+__all__ = [
+    "Acqiris",
+    "AreaDetector",
+    "ControlData",
+    "DetectorConstants",
+    "Encoder",
+    "EpicsDetector",
+    "Evr",
+    "Generic1D",
+    "ImageBlock",
+    "Imp",
+    "Ipimb",
+    "OceanOptics",
+    "RecordDetector",
+    "Tdc",
+    "TimeTool",
+    "UsdUsb",
+    "Waveforms",
+    "find_detector",
+]

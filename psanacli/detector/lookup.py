@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from psanacli.detector.area import AreaDetector
 from psanacli.detector.cameras import Camera, Fccd960
+from psanacli.detector.choice import other_detector, record_class
 from psanacli.detector.images import FIELDS, bare
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau
-from psanacli.run import Detector
+from psanacli.errors import NotFoundError, UsageError, did_you_mean
+from psanacli.run import CONTROL_NAMES, Detector
 
 if TYPE_CHECKING:
     from psanacli.run import Run
@@ -38,8 +40,9 @@ def find_detector(run: Run, name: str) -> Detector:
     run : Run
         Whose.
     name : str
-        Full name (``CxiDs1.0:Cspad.0``), any spelling of the source, alias (``DscCsPad``), or a part that fits one
-        source only (``Cspad``).  Case and ``-`` for ``_`` do not matter.
+        Full name (``CxiDs1.0:Cspad.0``, ``EBeam``), any spelling of the source, alias (``DscCsPad``), or a part that
+        fits one source only (``Cspad``); name or alias of an EPICS variable; ``ControlData`` or ``ScanData``.  Case and
+        ``-`` for ``_`` do not matter.  Sources come before variables.
 
     Raises
     ------
@@ -48,8 +51,27 @@ def find_detector(run: Run, name: str) -> Detector:
     UsageError
         The name fits several things.
     """
-    found = run.names.find(name)
+    if not name.strip():
+        raise UsageError("the name of a detector is empty", "psana info --detectors lists the names")
+    try:
+        found = run.names.find(name)
+    except (NotFoundError, UsageError) as error:
+        other = other_detector(run, name)
+        if other is not None:
+            return other
+        if isinstance(error, UsageError):
+            raise
+        found = _without_data(run, name)
     return class_of(found)(run, found)
+
+
+def _without_data(run: Run, name: str) -> Found:
+    """Return the source of a name that no event has an object of."""
+    try:
+        return run.all_names.find(name)
+    except NotFoundError as error:
+        near = did_you_mean(name, [*run.all_names.known, *run.epics, *CONTROL_NAMES])
+        raise NotFoundError(error.message, near or error.hint) from None
 
 
 def class_of(found: Found) -> type[Detector]:
@@ -58,4 +80,4 @@ def class_of(found: Found) -> type[Detector]:
     for family, device, kind in CLASSES:
         if family in families and device in ("", found.source.name.partition(":")[2].split(".")[0]):
             return kind
-    return Detector
+    return record_class(found.types)

@@ -40,7 +40,7 @@ from psanacli.run.picture import Canvas
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
-from psanacli.run.steps import Step, Steps
+from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES, Step, Steps
 from psanacli.run.summary import (
     DetectorSummary,
     EpicsSummary,
@@ -69,6 +69,8 @@ from psanacli.run.tables import (
 )
 
 __all__ = [
+    "CONTROL_DATA",
+    "CONTROL_NAMES",
     "DEFAULT_COLUMNS",
     "DELIVERED",
     "EVENT",

@@ -271,27 +271,28 @@ class Config(Mapping[Key, Record]):
         return self._known[change]
 
     @property
-    def _start(self) -> Configuration:
+    def start(self) -> Configuration:
+        """What is in force at the first event."""
         return self.at(self._first)
 
     def __getitem__(self, name: Key | str | tuple[str, Source]) -> Record:
-        return self._start[name]
+        return self.start[name]
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._start)
+        return iter(self.start)
 
     def __len__(self) -> int:
-        return len(self._start)
+        return len(self.start)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._start
+        return name in self.start
 
     def of(self, type_name: str) -> list[Record]:
         """Return the objects of a type, or of all versions of it, at the first event."""
-        return self._start.of(type_name)
+        return self.start.of(type_name)
 
     def __repr__(self) -> str:
-        return f"{self._start!r}\n({len(self._changes)} changes in the run; .at(event) gives any moment)"
+        return f"{self.start!r}\n({len(self._changes)} changes in the run; .at(event) gives any moment)"
 
 
 def aliases_of(timeline: ConfigTimeline, record: Callable[[int], Record]) -> dict[str, Source]:

@@ -133,6 +133,11 @@ class Variable:
         """Rows of `Epics.places`: the records of its values, then those that brought its name, int64."""
         return np.concatenate((self._rows, self._control))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its records in the files."""
+        return int(self._epics.places.size[self.records].sum())
+
     @cached_property
     def control(self) -> Record | None:
         """The last CTRL record: name, limits, ``dbr.units``; None when there is none."""

@@ -127,6 +127,11 @@ class DetectorNames:
         """All sources of the run."""
         return tuple(self._sources.values())
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All names but parts, for those that nearly are one."""
+        return (*self._names, *(source.device for source in self._sources.values() if ":" in source.name))
+
     def alias(self, source: Source) -> str:
         """Return the first alias of a source, empty when it has none."""
         return next((alias for alias, known in self._aliases.items() if known.same_as(source)), "")
@@ -148,10 +153,9 @@ class DetectorNames:
             if found is not None:
                 return Detector(self._sources[found], self._of_type(found, base, type_name))
         if found is None:
-            known = [*self._names, *(source.device for source in self._sources.values() if ":" in source.name)]
             shown = ", ".join(self._shown(identity) for identity in [*self._sources][:_SHOWN])
             otherwise = f"the run has {shown}" if shown else "the run has no detectors"
-            raise NotFoundError(f"no detector {name!r} in the run", did_you_mean(name, known, otherwise))
+            raise NotFoundError(f"no detector {name!r} in the run", did_you_mean(name, self.known, otherwise))
         return Detector(self._sources[found], tuple(self._types[found]))
 
     def find_field(self, name: str) -> tuple[Detector, str]:

@@ -37,6 +37,7 @@ from psanacli.run.reading import PayloadBlock
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import Steps
 from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules, times_of
+from psanacli.run.unknown import unknown_types
 from psanacli.xtc import Layout, Source
 
 if TYPE_CHECKING:
@@ -231,6 +232,14 @@ class Run:
     def names(self) -> DetectorNames:
         """All names of its detectors."""
         keys = [(key.xtc_type.name, key.source) for key in self.readers]  # no object is looked for yet
+        return DetectorNames(keys, self.aliases)
+
+    @cached_property
+    def all_names(self) -> DetectorNames:
+        """All names of its sources: also of those that have nothing but configuration, or types that are not known."""
+        keys = [(key.xtc_type.name, key.source) for key in self.readers]
+        keys += [(history.key.xtc_type.name, history.key.source) for history in self.table.config.histories.values()]
+        keys += [(unknown.name, unknown.source) for unknown in unknown_types(self.table)]
         return DetectorNames(keys, self.aliases)
 
     @cached_property

@@ -13,6 +13,10 @@ from psanacli.run.runtable import RunTable
 if TYPE_CHECKING:
     from psanacli.run.events import Events
 
+CONTROL_DATA = "ControlData.Config"
+"""Beginning of the types that hold the values of a scan."""
+CONTROL_NAMES = ("ControlData", "ScanData")
+"""By what names the scan is looked up like a detector."""
 _NO_ARRAY = 0xFFFFFFFF
 
 
@@ -84,7 +88,7 @@ class Step:
         return {item.name: item.value for item in self._items("pvLabels")}
 
     def _items(self, name: str) -> list[Any]:
-        controls = self.config.of("ControlData.Config")
+        controls = self.config.of(CONTROL_DATA)
         return [item for control in controls for item in (getattr(control, name) if name in dir(control) else ())]
 
     def __repr__(self) -> str:

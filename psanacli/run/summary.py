@@ -16,8 +16,10 @@ from psanacli.run.detectors import main_array
 from psanacli.run.missing import ABSENT, DAMAGED, LOST, PRESENT, Presence
 from psanacli.run.objects import Key
 from psanacli.run.readers import Reader
+from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES
 from psanacli.run.tables import EventFlag
-from psanacli.xtc import EPICS, TYPE_ANY, TYPE_XTC, XTC, Damage, Record, Records, Source, find, type_name
+from psanacli.run.unknown import unknown_types
+from psanacli.xtc import Damage, Record, Records, Source
 
 if TYPE_CHECKING:
     from psanacli.run.events import Events
@@ -99,7 +101,7 @@ class TypeSummary:
 
 @dataclass(frozen=True)
 class DetectorSummary:
-    """A source: full name, source string, alias and what it gives."""
+    """A source: full name, source string, alias and what it gives; the scan has neither source string nor types."""
 
     name: str
     source: str
@@ -297,6 +299,8 @@ def _detectors(run: Run) -> Iterator[DetectorSummary]:
         source = sources[identity]
         alias = next((name for name, known in run.aliases.items() if known.same_as(source)), "")
         yield DetectorSummary(source.name, source.text, alias, tuple(types[identity]))
+    if any(history.key.xtc_type.name.startswith(CONTROL_DATA) for history in run.table.config.histories.values()):
+        yield DetectorSummary(CONTROL_NAMES[0], "", CONTROL_NAMES[1], ())
 
 
 def _event_type(run: Run, key: Key) -> TypeSummary:
@@ -321,20 +325,11 @@ def _event_type(run: Run, key: Key) -> TypeSummary:
 
 
 def _unknown_types(run: Run) -> Iterator[tuple[Source, TypeSummary]]:
-    table = run.table
-    used = table.used[0][table.contents.pattern]
-    for number, (log, phy, word) in enumerate(table.keys.tolist()):
-        type_id = word & 0xFFFF
-        if type_id in (TYPE_ANY, TYPE_XTC, EPICS) or find(type_id, word >> 16) is not None:
-            continue
-        rows = table.contents.of_key(number)
-        count = int(used[rows].sum())
-        if count:
-            size = int((used[rows] * table.contributions["extent"][rows].astype(np.int64)).sum())
-            yield (
-                Source(log, phy),
-                TypeSummary(type_name(word), False, False, None, "", "", 0, 0, {}, size - XTC.itemsize * count),
-            )
+    for unknown in unknown_types(run.table):
+        yield (
+            unknown.source,
+            TypeSummary(unknown.name, False, False, None, "", "", 0, 0, {}, unknown.bytes),
+        )
 
 
 def _largest_array(reader: Reader) -> tuple[str, tuple[int, ...] | None, str]:

@@ -1,0 +1,55 @@
+"""Which class stands for a source that is no area detector, by what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
+from psanacli.detector.records import RecordDetector
+from psanacli.detector.timing import Evr, TimeTool
+from psanacli.detector.variables import ControlData, EpicsDetector
+from psanacli.detector.waveforms import Acqiris, Generic1D, Imp
+from psanacli.run import CONTROL_NAMES
+
+if TYPE_CHECKING:
+    from psanacli.run import Run
+
+_BY_TYPE: tuple[tuple[str, type[RecordDetector]], ...] = (
+    ("Acqiris.Tdc", Tdc),
+    ("Acqiris.", Acqiris),
+    ("Bld.BldDataAcqADC", Acqiris),
+    ("Imp.", Imp),
+    ("Generic1D.", Generic1D),
+    ("QuadAdc.", Generic1D),
+    ("Ipimb.", Ipimb),
+    ("Lusi.IpmFex", Ipimb),
+    ("Lusi.DiodeFex", Ipimb),
+    ("UsdUsb.", UsdUsb),
+    ("Encoder.", Encoder),
+    ("OceanOptics.", OceanOptics),
+    ("EvrData.", Evr),
+    ("TimeTool.", TimeTool),
+)
+
+
+def record_class(types: Iterable[str]) -> type[RecordDetector]:
+    """Return the class for a source with objects of these types, those of events before those of configuration.
+
+    Parameters
+    ----------
+    types : iterable of str
+        ``Ipimb.DataV2``, ...
+    """
+    known = list(types)
+    for beginning, found in _BY_TYPE:
+        if any(name.startswith(beginning) for name in known):
+            return found
+    return RecordDetector
+
+
+def other_detector(run: Run, name: str) -> EpicsDetector | ControlData | None:
+    """Return what has this name and is no source: an EPICS variable by name or alias, or the scan; None for neither."""
+    if name in CONTROL_NAMES:
+        return ControlData(run)
+    return EpicsDetector(run, run.epics[name]) if name in run.epics else None
