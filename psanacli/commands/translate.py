@@ -45,6 +45,8 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
         ("psana translate exp=xpptut15:run=54 --include 'EBeam' --include '*Ipm*' --aligned", "for analysis"),
         ("psana translate exp=xpptut15:run=54 --with cryo=lakeshore.csv,zone=America/Los_Angeles", "with other values"),
         ("psana translate exp=xpptut15:run=54 --where 'code(140) and present(cspad)'", "the events that matter"),
+        ("psana translate exp=xpptut15:run=54 --calib cspad", "corrected images too, with their constants"),
+        ("psana translate exp=xpptut15:run=54 --calib '*' --calib-form instead", "corrected ones only"),
         ("psana translate exp=xpptut15:run=54 --exclude 'Frame__*Opal*' --events 0:1000", "less"),
     ]
 )
@@ -75,6 +77,27 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--split", type=click.Choice(["steps"]), help="One file a step, and one with links to all of them.")
 @click.option("--aligned", is_flag=True, help="One table a detector with one row an event, blank where it is absent.")
 @click.option("--no-configure-events", is_flag=True, help="Leave out the event data of the Configure transition.")
+@click.option(
+    "--calib",
+    multiple=True,
+    metavar="DET[,DET...]",
+    help="Write corrected images (float32) of these area detectors: name, alias or pattern; may be repeated.",
+)
+@click.option(
+    "--calib-form",
+    type=click.Choice(["beside", "instead", "in-type"]),
+    default="beside",
+    show_default=True,
+    help="Corrected images beside the raw ones, in their place, or as int16 in the type of the raw ones (CSPAD).",
+)
+@click.option(
+    "--common-mode",
+    metavar="MODE",
+    help="Common mode that --calib subtracts, such as median:rows=yes 1,25,25,100, none. Default: as the "
+    "constants say.",
+)
+@click.option("--allow-uncalibrated", is_flag=True, help="With --calib: without pedestals images stay uncorrected.")
+@common.calib_dir
 @common.dry_run
 @common.overwrite
 @click.option("--resume", is_flag=True, help="Go on where an interrupted translation stopped.")
@@ -101,6 +124,11 @@ def command(
     split: str | None,
     aligned: bool,
     no_configure_events: bool,
+    calib: tuple[str, ...],
+    calib_form: str,
+    common_mode: str | None,
+    allow_uncalibrated: bool,
+    calib_dir: str | None,
     dry_run: bool,
     overwrite: bool,
     resume: bool,
@@ -114,8 +142,9 @@ def command(
 
     A file is written whole or not at all. Patterns are globs; case and - or _ do not matter. -o is a file, a directory,
     or a name with {exp} and {run} in it. What --with joins is in /Outside/NAME. Whatever the order of a list of events,
-    the file has them in the order of the run, and each once. With --follow it waits for the end of a run that is being
-    written.
+    the file has them in the order of the run, and each once. What --calib corrects is in groups ndarray_float32_N, with
+    the constants and where they came from in Configure:0000/CalibStore. With --follow it waits for the end of a run
+    that is being written.
     """
     from psanacli.hdf5 import Compression, TranslateOptions, job_name, output_path, outputs, translate
     from psanacli.parallel import Team
@@ -134,10 +163,14 @@ def command(
         configure_events=not no_configure_events,
         aligned=aligned,
         split=split is not None,
+        calib=tuple(name.strip() for names in calib for name in names.split(",") if name.strip()),
+        calib_form=calib_form,
+        common_mode=common_mode,
+        allow_uncalibrated=allow_uncalibrated,
     )
     team = Team.from_options(jobs)
     end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
-    runs = open_runs(end.datasource)
+    runs = open_runs(end.datasource, calib_dir=calib_dir)
     if team.is_root:
         files.note_indexes(runs)
     paths = [output_path(run, output, several=len(runs) > 1) for run in runs]

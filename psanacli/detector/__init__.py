@@ -2,6 +2,7 @@
 
 from psanacli.detector.area import AreaDetector, ImageBlock
 from psanacli.detector.constants import DetectorConstants
+from psanacli.detector.images import has_image
 from psanacli.detector.lookup import find_detector
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
@@ -28,4 +29,5 @@ __all__ = [
     "UsdUsb",
     "Waveforms",
     "find_detector",
+    "has_image",
 ]

@@ -96,12 +96,22 @@ def _store(tree: _Tree, value: Value) -> None:
             space = h5s.create(h5s.NULL)
         else:
             space = h5s.create_simple(shape)
-        dataset = h5d.create(tree.open(value.group), os.fsencode(name), form.type_id, space)
+        creation = _packing(shape) if value.packed and shape else None
+        dataset = h5d.create(tree.open(value.group), os.fsencode(name), form.type_id, space, creation)
         if shape is None or 0 not in shape:
             rows = np.array(image, copy=True, order="C")
             place_pointers(form, rows.reshape(-1), value.heap)
             dataset.write(h5s.ALL, h5s.ALL, _bytes(rows), form.type_id)
         dataset._close()  # by itself it would close later, where nobody hears of an error
+
+
+def _packing(shape: tuple[int, ...]) -> h5p.PropDCID:
+    """Return how a large array is compressed: by what every HDF5 can read."""
+    creation = h5p.create(h5p.DATASET_CREATE)
+    creation.set_chunk((*(1 for _ in shape[:-2]), *shape[-2:]))
+    creation.set_shuffle()
+    creation.set_deflate(1)
+    return creation
 
 
 def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ import numpy as np
 from h5py import h5d, h5s
 from numpy.typing import NDArray
 
+from psanacli.hdf5.calibrated import Correctors
 from psanacli.hdf5.names import damage_rows
 from psanacli.hdf5.output import Output
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
@@ -59,6 +60,8 @@ class Span(NamedTuple):
     stop: int
     batches: list[tuple[Array, Batch]]
     """Rows (from `first` on) and objects."""
+    events: Array
+    """Positions of the events of all rows."""
 
 
 class Part(NamedTuple):
@@ -103,6 +106,7 @@ class Worker:
     def __init__(self, plan: Plan, run: Run) -> None:
         self.plan = plan
         self.run = run
+        self._correctors = Correctors(run)
 
     def __call__(self, block: Block) -> Filled:
         """Return the pieces of a block."""
@@ -163,7 +167,7 @@ class Worker:
                     self._blank(part, rows[same[~fits]], filled)
                     same, starts, sizes = same[fits], starts[fits], sizes[fits]
                 batches.append((rows[same] - first, layout.batch(payload.buffer, starts, sizes)))
-            spans.append(Span(part.first + first, part.first + stop, batches))
+            spans.append(Span(part.first + first, part.first + stop, batches, objects.event[first:stop]))
         return spans
 
     def _readable(self, part: Part, rows: Array, filled: Filled) -> Array:
@@ -196,7 +200,12 @@ class Worker:
         for rows, batch in span.batches:
             inside = slice(*np.searchsorted(rows, (low, high)).tolist())
             part = batch if inside == slice(0, len(rows)) else _taken(batch, inside)
-            values = encoder.rows(column, part)
+            values = None
+            if table.correction:
+                numbers = np.asarray(self.plan.chosen.at(span.events[rows[inside]]), np.int64)
+                values = self._correctors.rows_of(table.correction)(column, part, numbers)
+            if values is None:
+                values = encoder.rows(column, part)
             if len(part) == stop - first:
                 return values
             parts.append((rows[inside] - low, values))

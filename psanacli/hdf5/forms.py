@@ -36,9 +36,10 @@ _OWN = {
         ("bits", "u4", ""), ("DroppedContribution", "u1", ""), ("OutOfOrder", "u1", ""), ("OutOfSynch", "u1", ""),
         ("UserDefined", "u1", ""), ("IncompleteContribution", "u1", ""), ("userBits", "u1", ""),
     ],
+    "@psanacli.sub": [("mode", "u4", ""), ("data", "f8[16]", "")],
     "@psanacli.stamp": [("secPastEpoch", "i4", "sec"), ("nsec", "i4", "nsec")],
 }  # fmt: skip
-"""Compounds that are of no XTC type: event ids, damage, time stamps of EPICS."""
+"""Compounds that are of no XTC type: event ids, damage, common modes, time stamps of EPICS."""
 
 
 @dataclass(frozen=True)

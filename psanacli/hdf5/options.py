@@ -18,6 +18,8 @@ from psanacli.run import Patterns
 from psanacli.xtc import Source
 
 EPICS_MODES = ("calib-repeat", "updates", "always", "no")
+BESIDE, INSTEAD, IN_TYPE = CALIB_FORMS = ("beside", "instead", "in-type")
+"""Where corrected images stand: float32 beside the raw images, in their place, or int16 in the type of the raw ones."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +49,15 @@ class TranslateOptions:
         Same rows for all detectors: one a event, with a mask where a detector is absent.
     split : bool
         One file a step, and a master file with links to them.
+    calib : tuple of str
+        Patterns of area detectors whose corrected images are written, see `Patterns`.
+    calib_form : str
+        ``beside``: float32, beside the raw images; ``instead``: in their place; ``in-type``: int16 in the type of the
+        raw images and in their place, as the original had it of CSPADs.
+    common_mode : str or None
+        The common mode that is subtracted from them; None for what the constants say.
+    allow_uncalibrated : bool
+        Images of detectors without pedestals are written as they were taken.
     """
 
     include: tuple[str, ...] = ()
@@ -59,6 +70,10 @@ class TranslateOptions:
     configure_events: bool = True
     aligned: bool = False
     split: bool = False
+    calib: tuple[str, ...] = ()
+    calib_form: str = BESIDE
+    common_mode: str | None = None
+    allow_uncalibrated: bool = False
 
     def __post_init__(self) -> None:
         if self.epics not in EPICS_MODES:
@@ -66,6 +81,15 @@ class TranslateOptions:
                 f"EPICS values cannot be stored as {self.epics!r}",
                 did_you_mean(self.epics, EPICS_MODES, f"one of {', '.join(EPICS_MODES)}"),
             )
+        if self.calib_form not in CALIB_FORMS:
+            raise UsageError(
+                f"corrected images cannot be stored as {self.calib_form!r}",
+                did_you_mean(self.calib_form, CALIB_FORMS, f"one of {', '.join(CALIB_FORMS)}"),
+            )
+        if not self.calib and (self.calib_form != BESIDE or self.common_mode or self.allow_uncalibrated):
+            raise UsageError("no detector is named whose images are to be corrected", "say --calib DETECTOR")
+        if self.common_mode and self.calib_form == IN_TYPE:
+            raise UsageError("the common mode of images in the type of the raw ones is that of their constants")
         if self.aligned and self.split:
             raise UsageError("an aligned file has no steps, so it cannot be split by steps")
 

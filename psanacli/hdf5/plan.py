@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from psanacli.errors import DataError, NotFoundError
 from psanacli.hdf5 import aligned, epics, names, once, outside
 from psanacli.hdf5.absent import Absences
+from psanacli.hdf5.calibrated import KEY, Corrected, Images
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.options import Selection, TranslateOptions
@@ -75,6 +76,7 @@ class Planner:
         self.run = run
         self.table = run.table
         self.options = options
+        self.absences = Absences(run.table)
         self.selection = Selection(options, run.aliases)
         self.chosen = self._choose()
         self.plan = Plan({}, options.compression, self.chosen)
@@ -100,11 +102,12 @@ class Planner:
     def make(self) -> Plan:
         """Return the plan."""
         self._nest()
-        keys = list(self.keys())
+        self.images = Images(self)
+        keys = [(key, layout) for key, layout in self.keys() if not self.images.replaces(key)]
         once.add(self)
         if self.options.aligned:
             self.steps = [Step(aligned.GROUP, 0, 0, self.chosen.count)] if self.chosen.count else []
-        self._cut([key for key, _ in keys])
+        self._cut(list(dict.fromkeys([*(key for key, _ in keys), *self.images.wanted])))
         if self.options.aligned:
             aligned.add_times(self)
         self._add_tables(keys)
@@ -179,22 +182,22 @@ class Planner:
 
     def _add_tables(self, keys: list[tuple[Key, TypeLayout]]) -> None:
         """Add the tables of all objects, step by step; the rows of all are counted on the way."""
-        absences = Absences(self.table)
-        tallies = []
+        tallies: list[tuple[Tally, TypeLayout, Corrected | None]] = []
         for key, layout in keys:
             part = layout.name if key.xtc_type.name != layout.name and key.xtc_type.name in PARTS else ""
-            detected = Detected(key, part, self.chosen, absences)
-            absences.watch(self.table, key, detected.found)
+            detected = Detected(key, part, self.chosen, self.absences)
+            self.absences.watch(self.table, key, detected.found)
             rows: Rows = EveryEvent(detected) if self.options.aligned else detected
-            tallies.append((Tally(rows), layout))
+            tallies.append((Tally(rows), layout, None))
+        tallies += self.images.tallies()
         kind = ALIGNED_KIND if self.options.aligned else STEP_KIND
         for step, (first_block, blocks) in self.blocks.items():
             events, size = step.stop - step.first, sum(size for _, _, size in blocks)
-            for tally, layout in tallies:
+            for tally, layout, corrected in tallies:
                 tally.begin(first_block)
                 tally.count(self.table, blocks)
                 if tally.samples is not None:
-                    self.add_table(step.path, tally, layout, block_events(events, size), kind)
+                    self.add_table(step.path, tally, layout, block_events(events, size), kind, corrected)
 
     def keys(self) -> Iterator[tuple[Any, TypeLayout]]:
         """Give the keys of the run that have an HDF5 form and are selected, in the order of event keys."""
@@ -208,7 +211,15 @@ class Planner:
                     found.append((Key(xtc_type, source), layout))
         return iter(sorted(found, key=lambda entry: (entry[0].source.identity, entry[1].name)))
 
-    def add_table(self, path: str, tally: Tally, layout: TypeLayout, span: int, kind: Kind = STEP_KIND) -> None:
+    def add_table(
+        self,
+        path: str,
+        tally: Tally,
+        layout: TypeLayout,
+        span: int,
+        kind: Kind = STEP_KIND,
+        corrected: Corrected | None = None,
+    ) -> None:
         """Add the table of one source in one step.
 
         Parameters
@@ -223,6 +234,8 @@ class Planner:
             Events in a block.
         kind : Kind
             What a table of the file has besides the datasets of the type.
+        corrected : Corrected, optional
+            What is special in it when images are corrected.
         """
         samples, bounds = tally.samples, tally.bounds
         assert samples is not None, "a table without rows"
@@ -233,10 +246,14 @@ class Planner:
             group += f".{source.phy:x}"
         self._filled.add(group)
         config = config_inside_of(self.run, samples)
-        columns = self._columns(samples, layout, group, config)
-        attributes = once.source_attributes(once.source_of(self, samples, 0), layout if columns else None)
-        self.plan.group(f"{path}/{layout.group}", once.TYPE_ATTRIBUTES)
+        own = corrected.columns if corrected else None
+        columns = self._columns(samples, layout, group, config) if own is None else own
+        known = layout if columns and own is None else None
+        attributes = once.source_attributes(once.source_of(self, samples, 0), known)
+        self.plan.group(f"{path}/{layout.group}", (corrected and corrected.type_attributes) or once.TYPE_ATTRIBUTES)
         self.plan.group(group, attributes)
+        if corrected:
+            self.plan.group(group, (("_eventKeyStr", KEY),))
         if tally.damaged:
             self.plan.damage[group] = tally.damaged
         dense = rows == tally.events  # a row for each event, so that chunks can end where blocks do
@@ -252,7 +269,18 @@ class Planner:
             chunk = min(rows, STAMP_ROWS)
             numbers.append(self.plan.add(Dataset(f"{group}/{name}", form, rows, chunk, form.dtype.itemsize)))
         self.plan.tables.append(
-            Table(group, tally.rows, tally.first_block, bounds, columns, tuple(numbers), kind.extras, kind.nan, config)
+            Table(
+                group,
+                tally.rows,
+                tally.first_block,
+                bounds,
+                columns,
+                tuple(numbers),
+                kind.extras,
+                kind.nan,
+                config,
+                corrected.correction if corrected else None,
+            )
         )
 
     def _columns(

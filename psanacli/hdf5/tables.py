@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from psanacli.hdf5.rows import Chosen, Rows
 from psanacli.hdf5.values import Column
 from psanacli.run import Objects, RunTable
 from psanacli.xtc import Record
+
+if TYPE_CHECKING:
+    from psanacli.hdf5.calibrated import Correction
 
 Ints = NDArray[np.int64]
 Attributes = Iterable[tuple[str, Any]]
@@ -81,6 +84,8 @@ class Table:
         Blank rows of floating-point numbers are NaN instead of 0.
     config : Record or None
         Configuration object to decode all rows with, in place of those in the timeline.
+    correction : Correction or None
+        Of images that are corrected before they are written.
     """
 
     group: str
@@ -92,6 +97,7 @@ class Table:
     extras: tuple[str, ...] = ("time", "_damage", "_mask")
     nan: bool = False
     config: Record | None = None
+    correction: Correction | None = None
 
     def rows_before(self, block: int) -> int:
         """Return the number of rows before a block."""
@@ -128,12 +134,14 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An object that is stored once: rows of its datasets, encoded."""
+    """An object that is stored once: rows of its datasets, encoded; the original never compresses them."""
 
     group: str
     datasets: tuple[tuple[str, Form, tuple[int, ...] | None, NDArray[Any]], ...]
     """Name, form, dimensions (None for a scalar), and the memory image."""
     heap: NDArray[np.uint8]
+    packed: bool = False
+    """Compressed, an image a chunk: large arrays of which the original has none."""
 
 
 @dataclass(eq=False)

@@ -235,5 +235,4 @@ def _identity(made: Plan) -> dict[str, Any]:
 def _origin(made: Plan) -> dict[str, Any]:
     """Return what a file is made from, and how."""
     told = {name: made.provenance[name] for name in ("version", "sources", "options")}
-    return told | {"joined": made.provenance.get("joined", [])}
-
+    return told | {name: made.provenance.get(name, []) for name in ("joined", "calib")}

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from hdf5.comparison import Difference, attributes, compare, entries, space_of, type_text
 
+from psanacli.calib import NewConstants, RunRange, Store, deploy, plan_deployment
 from psanacli.hdf5 import Compression, TranslateOptions, outputs, translate
 from psanacli.parallel import Team
 from psanacli.run import open_run
@@ -81,13 +82,15 @@ NEED_MODULES = {
     "variants/simple-r1-skip": "a module skips events",
     "variants/simple-r1-modules": "a module adds objects",
     "variants/simple-r1-key_filter": "a module adds objects, and a filter of their keys",
-    "variants/types-r1-calibrated": "a module calibrates, with constants",
 }
+#: Corrected as the facility's module did it, with the constants that the recorded file has in its CalibStore.
+CALIBRATED = "variants/types-r1-calibrated"
 
 SPLIT = {
     "variants/split/multi-r7": ("multi-daq", UPDATES, ("", "_cc0000", "_cc0001", "_cc0002")),
     "variants/split_subdir/simple-r1": ("simple-smd", UPDATES, ("",)),
 }
+
 
 class Allowed:
     """Differences of one kind that have a reason; `docs/deviations.md` has the same list."""
@@ -123,6 +126,13 @@ ALLOWED = [
     Allowed("D7: types that the original could not write", "group|dataset", NEW_TYPES, "only ours"),
     Allowed("D7: shared digitizers are written as their parts", "group|dataset", SHARED_ADC, "only ours"),
 ]
+#: The same for corrected images.
+ALLOWED_CALIBRATED = [
+    Allowed("Q1: an EndData group without content is left out", "group", r"/EndData$", "only theirs"),
+    Allowed(
+        "constants tell where they came from", "attribute", r"/CalibStore/.*@(file|range|run|sha256)$", "^None != "
+    ),
+]
 #: The same for files of a split.
 ALLOWED_IN_SPLIT = [
     Allowed("Q1: an EndData group without content is left out", "group|link", r"/EndData$", ""),
@@ -133,12 +143,17 @@ ALLOWED_IN_SPLIT = [
 
 
 def translated(
-    shared: Path, source: str, options: dict[str, Any], path: Path, team: Team | None = None
+    shared: Path,
+    source: str,
+    options: dict[str, Any],
+    path: Path,
+    team: Team | None = None,
+    calib_dir: Path | None = None,
 ) -> dict[str, Path]:
     """Translate a run; return the files by name."""
     made = {}
     team = team or Team()
-    with open_run(SOURCES[source].format(shared / "lcls1")) as run:
+    with open_run(SOURCES[source].format(shared / "lcls1"), calib_dir=calib_dir) as run:
         for out, plan in outputs(run, TranslateOptions(**options), path, team):
             translate(run, plan, out, team)
             made[out.name] = out
@@ -155,7 +170,7 @@ def test_everything_recorded_is_compared(shared: Path) -> None:
     files = {path.relative_to(base).with_suffix("").as_posix() for path in base.rglob("*.h5")}
     split = {f"{name}{part}" for name, (_, _, parts) in SPLIT.items() for part in parts}
     rest = {name for name in files if name.startswith("variants/split_subdir/simple-r1_ccfiles/")}
-    assert files == RECORDED.keys() | NEED_MODULES.keys() | split | rest
+    assert files == RECORDED.keys() | NEED_MODULES.keys() | split | rest | {CALIBRATED}
 
 
 def test_files_are_the_same(shared: Path, tmp_path: Path, tally: Counter[str]) -> None:
@@ -195,6 +210,25 @@ def test_manifests_are_the_same(shared: Path, tmp_path: Path, tally: Counter[str
                 content = packed(dataset[()])
                 assert (len(content), zlib.crc32(content)) == (entry["bytes"], entry["crc32"]), name
                 tally["HDF5: bytes by checksum"] += len(content)
+
+
+def test_corrected_images_are_the_same(shared: Path, tmp_path: Path, tally: Counter[str]) -> None:
+    """The store is made of what the recorded file has in its CalibStore; so nothing but the file is needed."""
+    source = "CxiSc2.0:Cspad2x2.0"
+    store = Store(tmp_path / "calib")
+    recorded = shared / f"psana1/hdf5/{CALIBRATED}.h5"
+    with h5py.File(recorded) as file:
+        constants = file["Configure:0000/CalibStore"]
+        pedestals = constants[f"pdscalibdata::CsPad2x2PedestalsV1/{source}/pedestals"][()]
+        common_mode = constants[f"pdscalibdata::CsPadCommonModeSubV1/{source}/data"][()]
+    numbers = np.array([common_mode["mode"], *common_mode["data"][:3]])
+    for kind, array in (("pedestals", pedestals), ("common_mode", numbers)):
+        deploy(store, plan_deployment(store, source, kind, RunRange.parse("0-end"), NewConstants(array, "recorded")))
+    options = NO_EPICS | {"include": ("Cspad2x2",), "calib": ("Cspad2x2",), "calib_form": "in-type"}
+    made = translated(shared, "types-1", options, tmp_path / "out.h5", calib_dir=store.directory)
+    differences = compare(recorded, *made.values(), tally, "HDF5, corrected")
+    assert not judged(differences, ALLOWED_CALIBRATED)
+    assert [entry.reason for entry in ALLOWED_CALIBRATED if not entry.used] == []
 
 
 def packed(values: Any) -> bytes:

@@ -1,0 +1,281 @@
+"""Corrected images: tables of float32 beside the raw ones or in their place, or as the original's module made them.
+
+``ndarray_float32_3/CxiDs1.0:Cspad.0`` is where the original puts an array that a module adds under the key
+``calibrated``.  For CSPADs the facility's automatic translation had corrected int16 in the type of the raw data; that
+is `IN_TYPE` (see `cspad_module`).  A plan says what is corrected and with which constants; each worker makes the
+recipes for itself, and checks that its constants are the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psanacli.detector import AreaDetector, find_detector, has_image
+from psanacli.errors import ConstantsError, UsageError
+from psanacli.hdf5 import calibstore, cspad_module
+from psanacli.hdf5.layout import DatasetLayout, TypeLayout, type_layout
+from psanacli.hdf5.names import source_group
+from psanacli.hdf5.options import BESIDE, IN_TYPE
+from psanacli.hdf5.rows import Detected, EveryEvent, Rows
+from psanacli.hdf5.tally import Tally
+from psanacli.hdf5.values import Column
+from psanacli.run import Key, Patterns, Run
+from psanacli.xtc.columns import Batch
+
+if TYPE_CHECKING:
+    from psanacli.hdf5.plan import Planner
+
+KEY = "calibrated"
+"""The key of corrected objects in the original."""
+_FLOAT, _BYTES = 3, 4
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How the images of a detector are corrected: values only, so that a plan can go to other ranks.
+
+    Attributes
+    ----------
+    source : str
+        The detector.
+    in_type : bool
+        As the original's module did it: int16, in the type of the raw data.
+    common_mode : str or None
+        What was asked for; None for what the constants say.
+    allow_uncalibrated : bool
+        Without pedestals images stay as they were taken.
+    constants : tuple of (str, str)
+        Types that are used, and the checksums of their files.
+    """
+
+    source: str
+    in_type: bool
+    common_mode: str | None
+    allow_uncalibrated: bool
+    constants: tuple[tuple[str, str], ...] = ()
+
+
+class Corrected(NamedTuple):
+    """What is special in a table of corrected images: how they are made, and where they stand."""
+
+    correction: Correction
+    layout: TypeLayout
+    columns: tuple[Column, ...] | None
+    type_attributes: tuple[tuple[str, Any], ...] | None
+
+
+def attributes_of(dimensions: int) -> tuple[tuple[str, Any], ...]:
+    """Return the attributes of the group of float32 arrays, as the original writes them."""
+    return (
+        ("_ndarray", np.uint8(1)),
+        ("_ndarrayDim", np.uint32(dimensions)),
+        ("_ndarrayElemType", np.int16(_FLOAT)),
+        ("_ndarraySizeBytes", np.uint32(_BYTES)),
+        ("_ndarrayConstElem", np.uint8(0)),
+        ("_vlen", np.uint8(0)),
+    )
+
+
+# ---- planning ------------------------------------------------------------------------------------------------------
+
+
+class Images:
+    """The detectors of a run whose corrected images are wanted.
+
+    Parameters
+    ----------
+    planner : Planner
+
+    Raises
+    ------
+    ConstantsError
+        Constants are missing or do not fit.
+    NotFoundError
+        A pattern matches no area detector.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self.wanted: dict[Key, Corrected] = {}
+        options = planner.options
+        if not options.calib:
+            return
+        patterns = Patterns(options.calib, (), planner.run.aliases)
+        for key in self._keys(patterns):
+            self.wanted[key] = self._corrected(key)
+        if not options.missing_ok:
+            patterns.check()
+
+    def _keys(self, patterns: Patterns) -> Iterator[Key]:
+        """Give the keys of the images, one for each detector."""
+        contents = self._planner.table.contents
+        known: set[tuple[int, int]] = set()
+        for (_, identity), products in sorted(contents.products.items(), key=lambda entry: entry[0]):
+            xtc_type, source = products[0][1].xtc_type, contents.sources[identity]
+            layout = type_layout(xtc_type.name)
+            if layout is None or not has_image(xtc_type.name) or source.identity in known:
+                continue
+            names = [layout.alias] if layout.alias else []
+            types = [*names, layout.name, layout.name.replace(".", "::"), layout.group]
+            if patterns.accepts(types, source, source_group(source)):
+                known.add(source.identity)
+                yield Key(xtc_type, source)
+
+    def _corrected(self, key: Key) -> Corrected:
+        planner, options = self._planner, self._planner.options
+        layout = type_layout(key.xtc_type.name)
+        assert layout is not None
+        in_type = options.calib_form == IN_TYPE
+        if in_type and not cspad_module.covers(key.xtc_type.name):
+            raise UsageError(
+                f"{key.source.name}: only images of CSPADs were stored corrected in the type of the raw data",
+                f"leave out --calib-form {IN_TYPE}",
+            )
+        asked = Correction(key.source.name, in_type, options.common_mode, options.allow_uncalibrated)
+        corrector = Corrector(planner.run, asked)
+        correction = corrector.used()
+        if not corrector.calibrated:
+            planner.plan.notes.append(f"{key.source.name}: there are no pedestals, so its images stay uncorrected")
+        calibstore.add(planner.plan, corrector.detector, corrector, key.source)
+        if in_type:
+            return Corrected(correction, layout, None, None)
+        shape = corrector.detector.shape
+        form = DatasetLayout("data", form="f4", value="data", rank=len(shape))
+        made = TypeLayout(KEY, f"ndarray_float32_{len(shape)}", 0, "", (form,))
+        return Corrected(correction, made, (Column(form, tuple(shape)),), attributes_of(len(shape)))
+
+    def replaces(self, key: Key) -> bool:
+        """Return whether the raw images of a key are not written, as the corrected ones are."""
+        return key in self.wanted and self._planner.options.calib_form != BESIDE
+
+    def rows(self, key: Key) -> Rows:
+        """Return the rows of the table of a key."""
+        planner = self._planner
+        detected = Detected(key, "", planner.chosen, planner.absences)
+        planner.absences.watch(planner.table, key, detected.found)
+        return EveryEvent(detected) if planner.options.aligned else detected
+
+    def tallies(self) -> list[tuple[Tally, TypeLayout, Corrected]]:
+        """Return what counts the rows of all of them."""
+        return [(Tally(self.rows(key)), made.layout, made) for key, made in self.wanted.items()]
+
+
+# ---- filling -------------------------------------------------------------------------------------------------------
+
+
+class Corrector:
+    """Makes the corrected images of one detector; threads may share it.
+
+    Parameters
+    ----------
+    run : Run
+    correction : Correction
+
+    Raises
+    ------
+    ConstantsError
+        Constants are missing, or are not those of the plan.
+    """
+
+    def __init__(self, run: Run, correction: Correction) -> None:
+        found = find_detector(run, correction.source)
+        if not isinstance(found, AreaDetector):
+            raise UsageError(f"{correction.source} is no area detector")
+        self.detector = found
+        self.correction = correction
+        self._run = run
+        self._module = cspad_module.Module(found, correction.allow_uncalibrated) if correction.in_type else None
+        numbers = found.event_numbers
+        self.recipe = None if self._module or not len(numbers) else self._recipe(int(numbers[0]))
+        if correction.constants and correction.constants != self.used().constants:
+            raise ConstantsError(
+                f"{correction.source}: its constants have changed since the translation began", "translate it again"
+            )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there are pedestals."""
+        return self._module.calibrated if self._module else self.recipe is not None
+
+    @property
+    def common_mode(self) -> str:
+        """The common mode that is subtracted, in words."""
+        if self._module:
+            return str(self._module.common_mode)
+        return str(self.recipe.common_mode) if self.recipe else ""
+
+    def used(self) -> Correction:
+        """Return the correction with the checksums of the constants that are used."""
+        correction = self.correction
+        constants = tuple(sorted((each.type, each.checksum) for each in self.detector.constants.used))
+        return Correction(
+            correction.source, correction.in_type, correction.common_mode, correction.allow_uncalibrated, constants
+        )
+
+    def _recipe(self, event: int) -> Any:
+        correction = self.correction
+        return self.detector.recipe(
+            self._run.events[event],
+            common_mode=correction.common_mode,
+            allow_uncalibrated=correction.allow_uncalibrated,
+        )
+
+    def rows(self, column: Column, batch: Batch, events: NDArray[np.int64]) -> NDArray[Any] | None:
+        """Return the rows of a column for some objects.
+
+        Parameters
+        ----------
+        column : Column
+            Of the table.
+        batch : Batch
+            The raw data.
+        events : ndarray of int64
+            Their numbers in the run.
+
+        Returns
+        -------
+        ndarray or None
+            None when the column is as in the raw data.
+        """
+        if self._module:
+            return self._module.rows(column, batch)
+        result = np.empty((len(batch), *column.shape), np.float32)
+        for place, number in enumerate(events.tolist()):
+            raw = self.detector.assembled(batch[place])
+            if raw.shape != column.shape:
+                raise ConstantsError(
+                    f"{self.correction.source}: event {number} has an image of {raw.shape}, others of {column.shape}"
+                )
+            recipe = self._recipe(number)
+            if recipe is None:
+                result[place] = raw
+            else:
+                recipe(raw, result[place])
+        return result
+
+
+class Correctors:
+    """The correctors of a translation, each made when it is first needed.
+
+    Parameters
+    ----------
+    run : Run
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._known: dict[Correction, Corrector] = {}
+
+    def rows_of(self, correction: Correction) -> Callable[[Column, Batch, NDArray[np.int64]], NDArray[Any] | None]:
+        """Return what makes the rows of a table."""
+        with self._lock:
+            if correction not in self._known:
+                self._known[correction] = Corrector(self._run, correction)
+            return self._known[correction].rows
