@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,21 +116,35 @@ def test_dtypes_do_not_mix(place: Path, tmp_path: Path, settle: None) -> None:
     assert len(entries(place)) == 4
 
 
-@pytest.mark.parametrize("obstacle", ["file", "read-only"])
-def test_a_cache_that_cannot_be_had_is_no_error(
-    place: Path, tmp_path: Path, array: np.ndarray, settle: None, obstacle: str
+def test_a_file_in_place_of_the_cache_is_no_error(
+    place: Path, tmp_path: Path, array: np.ndarray, settle: None
 ) -> None:
     path = tmp_path / "0-end.data"
     write(path, array)
     place.parent.mkdir(parents=True)
-    if obstacle == "file":
-        place.write_text("in the way")
-    else:
-        if os.geteuid() == 0:
-            pytest.skip("root may write everywhere")
-        place.parent.chmod(0o500)
+    place.write_text("in the way")
     for _ in range(2):
         assert np.array_equal(read_text(path, "f4").text.values, array)
+
+
+def test_a_cache_that_may_not_be_written_is_no_error(
+    array: np.ndarray,
+    settle: None,
+    as_user: Callable[[Callable[[Path], None]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(place: Path) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        write(place / "0-end.data", array)
+        (place / "cache").mkdir(mode=0o500)
+        for _ in range(2):
+            assert np.array_equal(read_text(place / "0-end.data", "f4").text.values, array)
+        assert not list((place / "cache").iterdir())
+        (place / "cache").chmod(0o700)  # and with the permission there is one
+        read_text(place / "0-end.data", "f4")
+        assert list((place / "cache").rglob("*.array"))
+
+    as_user(read)
 
 
 def test_old_entries_go(

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +313,19 @@ def test_a_failure_of_the_disk_at_any_step_leaves_the_store_as_it_was(
     assert calls or (first and step == "replace")  # which nothing needs that is new
 
 
+def test_a_disk_that_takes_half_a_line_of_the_history(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, "1-end", array(1))
+    before = snapshot(store.directory)
+    real = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(place.os, "write", lambda file, data: real(file, data[: len(data) // 2]))
+        with pytest.raises(OutputError, match="No space left on device"):
+            put(store, "2-end", array(2))
+    assert snapshot(store.directory) == before
+    put(store, "2-end", array(2))
+    assert [record.file for record in history.read(directory(store))] == ["1-end.data", "2-end.data"]
+
+
 @pytest.mark.parametrize("limit", [100, 3000, 20_000])
 def test_a_limit_of_the_size_of_files(store: Store, limit: int) -> None:
     put(store, "1-end", np.ones((2, 2)))
@@ -355,18 +369,25 @@ deploy(store, plan, force=True)
     assert np.array_equal(store.get(SOURCE, "pedestals", 1).array, array(1))
 
 
-def test_read_only_directories(store: Store) -> None:
-    put(store, "1-end", array(1))
-    before = snapshot(store.directory)
-    directory(store).chmod(0o500)
-    try:
-        if os.access(directory(store), os.W_OK):
-            pytest.skip("root may write everywhere")
-        with pytest.raises(OutputError, match="Permission denied"):
-            put(store, "2-end", array(2))
-    finally:
-        directory(store).chmod(0o755)
-    assert snapshot(store.directory) == before
+@pytest.mark.parametrize("closed", ["the type", "the store", "the history"])
+def test_read_only_directories(as_user: Callable[[Callable[[Path], None]], None], closed: str) -> None:
+    def deploy_and_fail(home: Path) -> None:
+        store = Store(home / "calib")
+        put(store, "1-end", array(1))
+        before = snapshot(store.directory)
+        kind = "pixel_rms" if closed == "the store" else "pedestals"
+        path = {"the type": directory(store), "the store": directory(store).parent}.get(closed)
+        path = path or directory(store) / "HISTORY"
+        path.chmod(0o500)
+        with pytest.raises(OutputError, match="Permission denied") as raised:
+            put(store, "2-end", array(2), kind)
+        assert raised.value.exit_code == 5
+        path.chmod(0o700)
+        assert snapshot(store.directory) == before
+        put(store, "2-end", array(2), kind)
+        assert np.array_equal(store.get(SOURCE, kind, 2).array, array(2))
+
+    as_user(deploy_and_fail)
 
 
 def test_something_in_the_way(store: Store) -> None:

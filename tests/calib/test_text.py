@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import locale
 import math
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,20 +121,32 @@ def test_wrapping_is_there_by_name() -> None:
         read(text)
 
 
-def test_the_locale_plays_no_part() -> None:
-    for name in ("de_DE.UTF-8", "fr_FR.UTF-8"):
-        try:
-            before = locale.setlocale(locale.LC_NUMERIC)
-            locale.setlocale(locale.LC_NUMERIC, name)
-        except locale.Error:
-            continue
-        try:
-            assert read("1.2345678901234567890123 2.5", dtype="f8").tolist() == [1.2345678901234568, 2.5]
-            assert b"," not in format_text(np.array([[1e-30, 1 / 3]]))
-        finally:
-            locale.setlocale(locale.LC_NUMERIC, before)
-        return
-    pytest.skip("no locale with a decimal comma is installed")
+COMMA = r"""
+import locale, sys
+import numpy as np
+from psanacli.calib import format_text, parse_text
+
+locale.setlocale(locale.LC_NUMERIC, sys.argv[1])
+assert locale.localeconv()["decimal_point"] == ","
+for text in ("1.2345678901234567890123", "2.5", "1.7976931348623157e308", "4.9e-324", "123456789.123456789e-40"):
+    assert parse_text(text.encode(), "x.data", "f8").values.tolist() == [float(text)]
+written = format_text(np.array([[1e-30, 1 / 3]]))
+assert written.endswith(b"\n1.0000000000000001e-30 0.33333333333333331\n")
+"""
+
+
+def test_the_locale_plays_no_part(tmp_path: Path) -> None:
+    """In a locale with a decimal comma, made here as the C library keeps them, so that none has to be installed."""
+    items = (b",\0", b".\0", b"\x03\0", struct.pack("=I", ord(",")), struct.pack("=I", ord(".")), b"UTF-8\0")
+    offsets, body = [], b""
+    for item in items:
+        offsets.append(8 + 4 * len(items) + len(body))
+        body += item.ljust(-len(item) // 4 * -4, b"\0")
+    header = struct.pack(f"=II{len(items)}I", 0x20031115 ^ locale.LC_NUMERIC, len(items), *offsets)
+    (tmp_path / "comma").mkdir()
+    (tmp_path / "comma" / "LC_NUMERIC").write_bytes(header + body)
+    words = [sys.executable, "-c", COMMA, "comma"]
+    subprocess.run(words, env={**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": "C"}, check=True, timeout=120)
 
 
 @settings(max_examples=500, deadline=None)

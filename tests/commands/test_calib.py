@@ -141,6 +141,37 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         assert (got, message in errors) == (code, True), (words, got, errors)
 
 
+@pytest.mark.parametrize(("name", "content", "code", "message"), [
+    ("nan.npy", np.full((30, 40), np.nan), 6, "1200 values are not finite"),
+    ("shape.npy", np.ones((3, 4)), 6, "have the shape (704, 768)"),
+    ("words.txt", b"1 2\n3 four\n", 6, "line 2, number 2: 'four' is no number"),
+    ("uneven.txt", b"1 2\n3\n", 6, "uneven.txt"),
+    ("damaged.npz", b"PK\x03\x04 and no more", 6, "is no npz file of numbers"),
+    ("good.npy", np.ones((704, 768)), 5, "cannot be written"),
+])  # fmt: skip
+def test_a_deployment_that_fails_leaves_the_store_as_it_was(
+    store: Store, tmp_path: Path, name: str, content: np.ndarray | bytes, code: int, message: str
+) -> None:
+    """Files and history; exit code 6 for what is wrong with the constants, 5 where they cannot be put."""
+    source = "XppGon.0:Epix100a.0" if name in ("shape.npy", "good.npy") else "XppGon.0:Opal1000.0"
+    old = put(store, "pedestals/0-end.data", np.ones((704, 768) if "Epix" in source else (30, 40)), source)
+    (old.parent / "HISTORY").write_text("file:0-end.data     copy_of:/x  exp:e  user:u\n")
+    kind = "pedestals"
+    if code == 5:
+        kind = "pixel_gain"
+        (old.parent.parent / kind).write_text("a file where a directory has to be\n")
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    before = {path: path.read_bytes() for path in store.directory.rglob("*") if path.is_file()}
+    words = ["--calib-dir", store.directory, "-d", source, "--type", kind, "--run", "5-end"]
+    got, _, errors = psana("calib", "deploy", path, *words)
+    assert got == code and message in errors, errors
+    assert {path: path.read_bytes() for path in store.directory.rglob("*") if path.is_file()} == before
+
+
 def test_the_default_directory_is_that_of_the_experiment(sample: list[str], tmp_path: Path) -> None:
     import psanacli
 
