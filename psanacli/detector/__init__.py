@@ -8,7 +8,7 @@ from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
-from psanacli.detector.waveforms import Acqiris, Generic1D, Imp, Waveforms
+from psanacli.detector.waveforms import Acqiris, EpixSampler, Generic1D, Imp, Waveforms
 
 __all__ = [
     "Acqiris",
@@ -17,6 +17,7 @@ __all__ = [
     "DetectorConstants",
     "Encoder",
     "EpicsDetector",
+    "EpixSampler",
     "Evr",
     "Generic1D",
     "ImageBlock",

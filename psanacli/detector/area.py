@@ -24,7 +24,7 @@ from psanacli.calib import (
     photons,
 )
 from psanacli.detector.constants import DetectorConstants
-from psanacli.detector.images import has_image, stored_image
+from psanacli.detector.images import has_image, is_plain, stored_image
 from psanacli.detector.masks import ALL_BITS, Masks
 from psanacli.errors import ConstantsError, DataError, UsageError
 from psanacli.parallel import launched
@@ -81,7 +81,11 @@ class AreaDetector(Detector):
 
     def __init__(self, run: Run, found: Found) -> None:
         super().__init__(run, found)
-        self._images = [reader for reader in self._readers if has_image(reader.key.xtc_type.name)]
+        images = [reader for reader in self._readers if has_image(reader.key.xtc_type.name)]
+        if type(self).assembled is AreaDetector.assembled:
+            images = [reader for reader in images if is_plain(reader.key.xtc_type.name)]
+        # Of several versions in an event the newest counts.
+        self._images = sorted(images, key=lambda reader: reader.key.xtc_type.version or 0, reverse=True)
         self._lock = threading.Lock()
         self._recipes: OrderedDict[tuple[Any, ...], tuple[AnyRecipe | None, Any]] = OrderedDict()
 

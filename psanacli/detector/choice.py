@@ -9,7 +9,7 @@ from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
-from psanacli.detector.waveforms import Acqiris, Generic1D, Imp
+from psanacli.detector.waveforms import Acqiris, EpixSampler, Generic1D, Imp
 from psanacli.run import CONTROL_NAMES
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _BY_TYPE: tuple[tuple[str, type[RecordDetector]], ...] = (
     ("Acqiris.", Acqiris),
     ("Bld.BldDataAcqADC", Acqiris),
     ("Imp.", Imp),
+    ("EpixSampler.", EpixSampler),
     ("Generic1D.", Generic1D),
     ("QuadAdc.", Generic1D),
     ("Ipimb.", Ipimb),

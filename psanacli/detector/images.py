@@ -40,6 +40,11 @@ def has_image(type_name: str) -> bool:
     return bare(type_name) in FIELDS
 
 
+def is_plain(type_name: str) -> bool:
+    """Return whether the image is a field of the objects of a type as it is."""
+    return bool(FIELDS.get(bare(type_name)))
+
+
 def stored_image(record: Record) -> NDArray[Any]:
     """Return the image of a record as it is stored, a view."""
     image: NDArray[Any] = getattr(record, FIELDS[bare(record.xtc_type.name)])

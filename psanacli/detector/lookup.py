@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psanacli.calib import KINDS
 from psanacli.detector.area import AreaDetector
 from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.choice import other_detector, record_class
 from psanacli.detector.images import FIELDS, bare
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau
+from psanacli.detector.records import RecordDetector
 from psanacli.errors import NotFoundError, UsageError, did_you_mean
 from psanacli.run import CONTROL_NAMES, Detector
 
@@ -24,6 +26,7 @@ CLASSES: tuple[tuple[str, str, type[Detector]], ...] = (
     ("Jungfrau.Element", "", Jungfrau),
     ("Epix.Array", "", Epix10ka),
     ("Epix.Element", "Epix10ka", Epix10ka),
+    ("Zyla.Frame", "iStar", AreaDetector),
     ("Camera.Frame", "Fccd960", Fccd960),
     ("Camera.Frame", "", Camera),
     *((family, "", AreaDetector) for family in FIELDS),
@@ -62,6 +65,9 @@ def find_detector(run: Run, name: str) -> Detector:
         if isinstance(error, UsageError):
             raise
         found = _without_data(run, name)
+        kind = record_class(found.types)
+        # A camera that was only configured has constants, and no images.
+        return (AreaDetector if kind is RecordDetector and _device(found) in KINDS else kind)(run, found)
     return class_of(found)(run, found)
 
 
@@ -78,6 +84,10 @@ def class_of(found: Found) -> type[Detector]:
     """Return the class for a source with objects of some types."""
     families = {bare(name) for name in found.types}
     for family, device, kind in CLASSES:
-        if family in families and device in ("", found.source.name.partition(":")[2].split(".")[0]):
+        if family in families and device in ("", _device(found)):
             return kind
     return record_class(found.types)
+
+
+def _device(found: Found) -> str:
+    return found.source.name.partition(":")[2].split(".")[0]

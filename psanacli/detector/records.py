@@ -55,6 +55,16 @@ class RecordDetector(Detector):
         """
         return self._first(self._chosen(type), event)
 
+    def raw(self, event: Event) -> Any:
+        """Return its largest array as it was stored; None when the event has none, or no event has data of it.
+
+        Raises
+        ------
+        UsageError
+            Its objects have no arrays.
+        """
+        return super().raw(event) if self.types else None
+
     def values(self, event: Event, type: str = "") -> dict[str, Any] | None:
         """Return all fields of its object in an event by name, None when the event has none; see `get`."""
         record = self.get(event, type)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.detector.records import RecordDetector
+from psanacli.errors import DataError
 from psanacli.run import Event
 from psanacli.xtc import Record
 
@@ -155,6 +156,34 @@ class Imp(RecordDetector):
         return self.waveform(event)
 
 
+class EpixSampler(RecordDetector):
+    """The sampler of an ePix camera: waveforms of its channels."""
+
+    main = ("EpixSampler.Element",)
+
+    def raw(self, event: Event) -> NDArray[np.uint16] | None:
+        """Return the samples, uint16, shape (channels, samples); None when the event has none."""
+        record = self.get(event)
+        return None if record is None else record.frame
+
+    def waveform(self, event: Event) -> NDArray[np.uint16] | None:
+        """Return the samples as counts, shape (channels, samples); nothing tells what they are in volts."""
+        return self.raw(event)
+
+    def times(self, event: Event) -> Floats | None:
+        """Return when the samples were taken: seconds after the first, float64, shape (samples,).
+
+        ``i x sampleInterval_sec`` of the configuration.
+        """
+        record = self.get(event)
+        return None if record is None else np.arange(record.frame.shape[1]) * record._config_.sampleInterval_sec
+
+    def __call__(self, event: Event) -> NDArray[np.uint16] | None:
+        """Return the samples; see `raw`."""
+        return self.raw(event)
+
+
+_MOST_SAMPLES = 1 << 28
 _FIELDS = ("data_u8", "data_u16", "data_u32", "data_f32", "data_f64")
 """Accessors of ``Generic1D.DataV0`` by ``SampleType``."""
 
@@ -192,10 +221,18 @@ class Generic1D(RecordDetector):
         """Return when the samples of each channel were taken: seconds, float64; None without configuration.
 
         Sample ``i`` of a channel at ``(Offset + i) x Period``.
+
+        Raises
+        ------
+        DataError
+            The configuration has more samples than can be.
         """
         config = self.config(event, "Generic1D.Config")
         if config is None:
             return None
+        samples = int(config.Length.sum(dtype=np.uint64))
+        if samples > _MOST_SAMPLES:
+            raise DataError(f"{self.name}: its configuration has channels of {samples} samples, more than can be")
         columns = (config.Length.tolist(), config.Offset.tolist(), config.Period.tolist())
         return [
             np.linspace(offset * period, offset * period + (length - 1) * period, length)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from psanacli.detector import AreaDetector
 from psanacli.errors import NotFoundError, UsageError
 from psanacli.run import Run, open_run
 from psanacli.xtc import Container, Contribution, RunWriter, Source, epics_record
@@ -22,6 +23,8 @@ USB = Source.parse("CxiEndstation.0:USDUSB.0")
 ENCODER = Source.parse("SxrBeamline.0:Encoder.0")
 SPECTROMETER = Source.parse("SxrEndstation.0:OceanOptics.0")
 TIME_TOOL = Source.parse("XppEndstation.0:Opal1000.2")
+SAMPLER = Source.parse("XcsEndstation.0:EpixSampler.0")
+IDLE_CAMERA = Source.parse("XppEndstation.0:Opal1000.5")
 OLD_RECEIVER = Source.parse("NoDetector.0:Evr.1")
 
 INTERVAL, SAMPLES, SEGMENTS = 2e-9, 8, 2
@@ -73,6 +76,7 @@ def thing(type_name: str, source: Source, **values: Any) -> Contribution:
 def configuration() -> list[Any]:
     generic = {"Length": [3, 2], "SampleType": [1, 4], "Offset": [-1, 4], "Period": [0.5, 0.25]}
     spectrum = {"waveLenCalib": [200, 0.5, 0, 0], "nonlinCorrect": [2, 0.001, 0, 0, 0, 0, 0, 0]}
+    sampler = {"numberOfChannels": 2, "samplesPerChannel": 3, "adcClkHalfT": 5, "baseClockFrequency": 0x01}
     alias = {"pvId": 1, "description": "triple", "interval": 1}
     parts = [
         Contribution("Acqiris.ConfigV1", DIGITIZER, digitizer_config()),
@@ -82,6 +86,8 @@ def configuration() -> list[Any]:
         thing("OceanOptics.ConfigV2", SPECTROMETER, **spectrum),
         thing("TimeTool.ConfigV2", TIME_TOOL, base_name_length=8, base_name="XPP:TT"),
         thing("EvrData.ConfigV4", OLD_RECEIVER),
+        thing("Opal1k.ConfigV1", IDLE_CAMERA),
+        thing("EpixSampler.ConfigV1", SAMPLER, **sampler),
         Contribution(EPICS_WORD, ARCHIVER, epics_record(0, 0.0, name="XPP:TT:FLTPOS")),
         Contribution(EPICS_WORD, ARCHIVER, epics_record(1, [1, 2, 3], name="XPP:ARRAY")),
         thing("Epics.ConfigV1", ARCHIVER, numPv=1, getPvConfig=[alias]),
@@ -104,6 +110,7 @@ def contents(event: int, fiducials: int, now: tuple[int, int]) -> list[Any]:
         Contribution("Acqiris.TdcDataV1", TDC, hits.tobytes()),
         thing("Imp.ElementV1", IMP, samples=samples),
         thing("Generic1D.DataV0", WAVE8, data_size=len(generic), _int_data=list(generic)),
+        thing("EpixSampler.ElementV1", SAMPLER, frame=[[1, 2, 3], [4, 5, 6]], temperatures=[0, 0]),
         thing("Ipimb.DataV2", MONITOR, channel0=65535, channel3=13107),
         thing("UsdUsb.DataV1", USB, _count=[10, 0xFFFFFF, 0x800000, 3]),
         thing("OceanOptics.DataV2", SPECTROMETER, data=np.arange(2048)),
@@ -188,6 +195,14 @@ def test_channels_of_different_length_and_type(run: Run) -> None:
     assert (first.dtype, first.tolist()) == (np.uint16, [1, 2, 3])
     assert (second.dtype, second.tolist()) == (np.float64, [0.5, -0.5])
     assert [times.tolist() for times in detector.times(event)] == [[-0.5, 0.0, 0.5], [1.0, 1.25]]
+
+
+def test_sampler(run: Run) -> None:
+    detector, event = run.detector("EpixSampler"), run.events[0]
+    interval = detector.config().sampleInterval_sec
+    assert interval > 0
+    assert detector(event).tolist() == [[1, 2, 3], [4, 5, 6]] == detector.waveform(event).tolist()
+    assert detector.times(event).tolist() == [0, interval, 2 * interval]
 
 
 def test_tdc(run: Run) -> None:
@@ -285,11 +300,20 @@ def test_a_source_with_configuration_only(run: Run) -> None:
     assert detector.config().xtc_type.name == "EvrData.ConfigV4"
 
 
+def test_a_camera_with_configuration_only(run: Run) -> None:
+    camera = run.detector("Opal1000.5")
+    assert isinstance(camera, AreaDetector)
+    assert camera.raw(run.events[0]) is None and camera.calib(run.events[0]) is None and camera.shape == ()
+
+
 def test_an_event_without_data_gives_none(run: Run) -> None:
     detector = run.detector("XppEndstation.0:Opal1000.2/TimeTool.DataV2")
     assert detector.get(run.events[0]) is None and detector.values(run.events[0]) is None
 
 
 def test_a_name_of_nothing(run: Run) -> None:
-    with pytest.raises(NotFoundError, match="'Acqiris2'"):
-        run.detector("Acqiris2")
+    with pytest.raises(NotFoundError, match="'XPP:TT:FLTPOSS'") as error:
+        run.detector("XPP:TT:FLTPOSS")
+    assert "XPP:TT:FLTPOS" in error.value.hint
+    with pytest.raises(UsageError, match="is empty"):
+        run.detector(" ")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import math
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +15,11 @@ from psanacli.detector.timing import Evr
 from psanacli.detector.variables import ControlData, EpicsDetector
 from psanacli.detector.waveforms import Acqiris, Imp
 from psanacli.errors import NotFoundError, PsanaError, UsageError
-from psanacli.run import Event, Run, open_run, summarise
-from psanacli.xtc import TYPE_ANY, TYPE_XTC, Record, Source
+from psanacli.run import Event, Run, summarise
+from psanacli.xtc import TYPE_ANY, TYPE_XTC, Source
+from tests.reference.recorded_calls import Same, is_case, opened, recorded
 
 CONTAINERS = (TYPE_ANY, TYPE_XTC)
-DIRECTORIES = {"xppsim15": "simple", "cximul16": "multi", "amotyp14": "types", "cxiarea17": "area"}
 
 # What of a recorded call is not met, and why.  Every entry is used, and no call differs that has none.
 NO_DATA = "a name that nothing in the run has is an error, not a detector that never gives anything"
@@ -33,7 +29,6 @@ BEYOND = "there an Acqiris segment that lies outside of the record fails; it is 
 FIRST_POINT = "there the samples before the first point are skipped twice"
 SEGMENTS = "there only the first of several Acqiris segments is in the result"
 OCEAN = "there bit 13 of an OceanOptics.DataV1 is not flipped, and its polynomial has 32 bits"
-KNOWN_BEFORE = "there the wavelengths are known from the first spectrum on"
 TEXTS = "there a list of texts fails"
 DIGITIZER = "the shared ADC is no IPIMB but a digitizer"
 NO_CONFIG = "there times without configuration fail; they are None"
@@ -74,47 +69,6 @@ EXPLAINED: dict[str, dict[tuple[str, str, str], str | tuple[str, ...]]] = {
         **{(some, "DetLab.0:QuadAdc.0", "wftime"): NO_CONFIG for some in BEAM_LINE},
     },
 }
-
-
-def recorded(shared: Path, name: str) -> dict[str, Any]:
-    text = gzip.decompress((shared / "psana1" / "api" / f"{name}.json.gz").read_bytes())
-    found: dict[str, Any] = json.loads(text)
-    return found
-
-
-def opened(shared: Path, dataset: str) -> Run:
-    experiment = dataset.partition("=")[2].partition(":")[0]
-    return open_run(f"{dataset}:dir={shared / 'lcls1' / DIRECTORIES[experiment] / 'xtc'}")
-
-
-class Same:
-    """Compares results with recorded ones, and counts the values."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, mine: Any, theirs: Any) -> bool:
-        match theirs:
-            case {"t": "tuple", "r": list() as items}:
-                return self(list(mine), items) if mine is not None else False
-            case {"crc32": int() as crc, "shape": shape, "dtype": dtype}:
-                self.count += math.prod(shape)
-                array = np.asarray(mine)
-                same = array.shape == tuple(shape) and array.dtype == np.dtype(dtype)
-                return same and zlib.crc32(np.ascontiguousarray(array).tobytes()) == crc
-            case {"enum": _, "int": value}:
-                return self(int(mine), value)
-            case dict() if isinstance(mine, Record):
-                return all(self(mine.values_of(name), value) for name, value in theirs.items())
-            case list():
-                items = [] if mine is None else list(mine)
-                return len(items) == len(theirs) and all(map(self, items, theirs))
-            case float() | str() if isinstance(mine, (float, np.floating)):
-                self.count += 1
-                return mine == float(theirs) or (math.isnan(mine) and math.isnan(float(theirs)))
-            case _:
-                self.count += 1
-                return mine is None if theirs is None else bool(mine == theirs)
 
 
 def answer(detector: Any, method: str, event: Event) -> Any:
@@ -262,10 +216,6 @@ def test_calls(shared: Path, tally: Counter[str], record: str) -> None:
 
 def _tuple(some: str | tuple[str, ...]) -> tuple[str, ...]:
     return (some,) if isinstance(some, str) else some
-
-
-def is_case(key: tuple[str, ...], case: tuple[str, ...]) -> bool:
-    return all(pattern in ("*", text) for pattern, text in zip(key, case, strict=True))
 
 
 def shown(reason: str, run: Run, name: str, mine: Any, theirs: Any, event: Event) -> bool:
