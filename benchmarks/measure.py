@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,8 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.demo import Sample, write_sample
+from psanacli.xtc import Transition, service, walk_file
 
 FAILED: list[str] = []
 
@@ -42,6 +48,61 @@ def cspad_run(directory: Path, events: int = 60) -> Sample:
 def small_run(directory: Path, events: int = 60_000) -> Sample:
     """Write the run of small detectors: beam-line data, timing, diodes, a digitizer; 2.5 kB an event."""
     return write_sample(directory / f"small{events}", events=events, streams=1, chosen=["small"])
+
+
+def lengthened(sample: Sample, times: int, name: str) -> Path:
+    """Write a run of one stream whose events come again and again while the clock goes on; return its directory.
+
+    That is much sooner done than writing as many events.
+    """
+    table = walk_file(sample.paths[0])
+    rows = table.datagrams
+    events = np.flatnonzero(service(rows) == Transition.L1Accept)
+    first, last = int(events[0]), int(events[-1])
+    begin, end = int(rows["offset"][first]), int(rows["offset"][last]) + int(rows["extent"][last]) + 20
+    data = np.fromfile(sample.paths[0], np.uint8)
+    span = int(rows["seconds"][last]) - int(rows["seconds"][first]) + 1
+    directory = sample.root / name
+    directory.mkdir()
+    with open(directory / sample.paths[0].name, "wb") as file:
+        data[:begin].tofile(file)
+        for turn in range(times):
+            part = later(data[begin:end], rows[first : last + 1], begin, turn * span)
+            part.tofile(file)
+        later(data[end:], rows[last + 1 :], end, (times - 1) * span).tofile(file)
+    return directory
+
+
+def later(data: NDArray[np.uint8], rows: NDArray[Any], begin: int, seconds: int) -> NDArray[np.uint8]:
+    """Return datagrams with another clock; the first byte of `data` is at `begin` of the file."""
+    data = data.copy()
+    places = rows["offset"].astype(np.int64)[:, np.newaxis] - begin + np.arange(4, 8)
+    data[places] = (rows["seconds"] + np.uint32(seconds)).astype("<u4").view(np.uint8).reshape(-1, 4)
+    return data
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The most memory in MB that a process has taken."""
+
+    anonymous: float
+    """That no file stands behind: it has to be there."""
+    all: float
+    """With pages of files that are mapped, of which the system takes back what it needs."""
+
+
+def memory_of(words: list[str]) -> Memory:
+    """Run a Python program to its end, and look at its memory every 10 ms."""
+    anonymous = most = 0
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            found = dict(line.split(":", 1) for line in lines if "kB" in line)
+            anonymous = max(anonymous, int(found.get("RssAnon", "0").split()[0]))
+            most = max(most, int(found.get("VmHWM", "0").split()[0]))
+            time.sleep(0.01)
+    assert process.returncode == 0
+    return Memory(anonymous / 1024, most / 1024)
 
 
 @dataclass(frozen=True)

@@ -496,10 +496,12 @@ def build(
     int64_t skip,
     int64_t limit,
     uint32_t run_number,
+    room not None,
 ):
     """Build the groups and events of a run from its datagram table.
 
-    See `psanacli.run.tables.build_groups`, which checks the arguments.
+    See `psanacli.run.tables.build_groups`, which checks the arguments.  `room(count, dtype)` gives arrays that may be as
+    long as the run.
     """
     cdef Py_ssize_t streams_count = numbers.shape[0]
     cdef int64_t total = datagrams.shape[0]
@@ -515,9 +517,11 @@ def build(
             raise ValueError("the streams do not cover the table")
     if total and int(datagrams["pattern"].max()) >= only_epics.shape[0]:
         raise ValueError("a pattern is out of range")
-    members_array = np.empty(max(total, 1), np.int32)
-    groups_array = np.empty(max(total, 1), GROUP)
-    events_array = np.empty(max(total, 1), EVENT)
+    members_array = room(max(total, 1), np.int32)
+    groups_array = room(max(total, 1), GROUP)
+    events_array = room(max(total, 1), EVENT)
+    scratch_array = room(3 * (total + 1), np.uint32)
+    cdef uint32_t[::1] scratch = scratch_array
     cdef int32_t[::1] members = members_array
     cdef const uint8_t[::1] table_bytes = datagrams.view(np.uint8).reshape(-1)
     cdef uint8_t[::1] group_bytes = groups_array.view(np.uint8).reshape(-1)
@@ -528,12 +532,12 @@ def build(
     cdef Counts counts
     cdef Stream *streams = <Stream *>malloc((streams_count + 1) * sizeof(Stream))
     cdef int *heap = <int *>malloc((streams_count + 1) * sizeof(int))
-    cdef int32_t *rows = <int32_t *>malloc((total + 1) * sizeof(int32_t))
-    cdef uint32_t *blocks = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
-    cdef uint32_t *member_numbers = <uint32_t *>malloc((total + 1) * sizeof(uint32_t))
+    cdef int32_t *rows = <int32_t *>&scratch[0]
+    cdef uint32_t *blocks = &scratch[total + 1]
+    cdef uint32_t *member_numbers = &scratch[2 * (total + 1)]
     cdef int64_t group_count = 0, member_count = 0, event_count = 0
     try:
-        if streams == NULL or heap == NULL or rows == NULL or blocks == NULL or member_numbers == NULL:
+        if streams == NULL or heap == NULL:
             raise MemoryError
         with nogil:
             counts.late = counts.split = counts.repeated = counts.dropped = counts.bad_fiducials = 0
@@ -572,9 +576,6 @@ def build(
     finally:
         free(streams)
         free(heap)
-        free(rows)
-        free(blocks)
-        free(member_numbers)
     tally = {
         "late": counts.late,
         "split": counts.split,

@@ -49,6 +49,8 @@ cdef enum:
     XTC = 20
     # Number of reads after which the interpreter is asked whether the user wants to stop.
     PAUSE = 128
+    # Rows of datagrams that are given to whoever keeps them, so that they are never all in one place.
+    PIECE = 131072
     MAX_PROBLEMS = 100
     # Recent shapes of datagrams are kept, by their extent, unless they have too many headers.
     OUTLINES = 64
@@ -441,7 +443,7 @@ cdef Outcome run(Walk *walk) noexcept nogil:
     cdef uint32_t extent, transition
     cdef int done
     while walk.position < walk.stop:
-        if walk.window.reads - reads > PAUSE:
+        if walk.window.reads - reads > PAUSE or walk.datagrams.count >= PIECE:
             return PAUSED
         at = walk.position
         rest = walk.size - at
@@ -569,9 +571,10 @@ cdef void enter_known(Walk *walk, known) except *:
     walk.troubles_before = listed
 
 
-cdef object walk_all(Walk *walk, dtypes, known=None):
+cdef object walk_all(Walk *walk, dtypes, rows, known=None):
     cdef Outcome outcome = PAUSED
     cdef int i
+    datagram, contribution, key = dtypes
     walk.datagrams.width = sizeof(Datagram)
     walk.contributions.width = sizeof(Contribution)
     walk.starts.width = walk.hashes.width = walk.key_hashes.width = walk.ends.width = sizeof(uint64_t)
@@ -591,11 +594,12 @@ cdef object walk_all(Walk *walk, dtypes, known=None):
             with nogil:
                 outcome = run(walk)
             PyErr_CheckSignals()
+            if outcome != NO_MEMORY and (outcome == ENDED or walk.datagrams.count >= PIECE):
+                rows.add(taken(&walk.datagrams, datagram))
+                walk.datagrams.count = 0
         if outcome == NO_MEMORY:
             raise MemoryError("no memory for the table of datagrams")
-        datagram, contribution, key = dtypes
         return (
-            taken(&walk.datagrams, datagram),
             taken(&walk.starts, np.dtype("<i8")),
             taken(&walk.contributions, contribution),
             taken(&walk.keys, key),
@@ -619,13 +623,13 @@ cdef object walk_all(Walk *walk, dtypes, known=None):
         free(walk.key_slots.slot)
 
 
-def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size, dtypes, known=None):
+def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size, dtypes, rows, known=None):
     """Walk an open file of `size` bytes over the datagrams that begin at `start` or later, before `stop`.
 
     `known` are keys, contributions and pattern starts of what is before `start`, and how many problems of it are listed:
     the arrays that are given back then go on where those end, and the rows of datagrams and problems are those behind.
-    `dtypes` are those of datagram, contribution and key rows.  Returns the arrays of datagrams, pattern starts,
-    contributions and keys, the offset after the last whole datagram, the array of problems, and their true number.
+    `dtypes` are those of datagram, contribution and key rows.  The rows of datagrams go to `rows.add`, piece by piece.
+    Returns the arrays of pattern starts, contributions and keys, the offset after the last whole datagram, the array of problems, and their true number.
     """
     cdef Walk walk
     memset(&walk, 0, sizeof(Walk))
@@ -639,12 +643,12 @@ def walk_descriptor(int descriptor, uint64_t start, uint64_t stop, uint64_t size
         raise MemoryError
     walk.window.data = walk.window.own
     try:
-        return walk_all(&walk, dtypes, known)
+        return walk_all(&walk, dtypes, rows, known)
     finally:
         free(walk.window.own)
 
 
-def walk_memory(const uint8_t[::1] buffer, dtypes):
+def walk_memory(const uint8_t[::1] buffer, dtypes, rows):
     """Walk the datagrams in a buffer; returns the same as `walk_descriptor`."""
     cdef Walk walk
     memset(&walk, 0, sizeof(Walk))
@@ -652,4 +656,4 @@ def walk_memory(const uint8_t[::1] buffer, dtypes):
     walk.window.fd = -1
     if walk.size:
         walk.window.data = &buffer[0]
-    return walk_all(&walk, dtypes)
+    return walk_all(&walk, dtypes, rows)

@@ -1,7 +1,8 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 GROUP: np.dtype[Any]
 EVENT: np.dtype[Any]
@@ -20,6 +21,7 @@ def build(
     skip: int,
     limit: int,
     run_number: int,
+    room: Callable[[int, DTypeLike], NDArray[Any]],
 ) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[Any], dict[str, int]]: ...
 def expand(
     datagrams: NDArray[Any],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli import large
 from psanacli.xtc import CONTRIBUTION, DATAGRAM, KEY, FileTable, Patterns, Problem, walk_file
 
 Ints = NDArray[np.int64]
@@ -96,7 +97,9 @@ class RunHeaders:
     def table(self, file: int, path: Path) -> FileTable:
         """Return the table of one file as a walk gives it; `path` is where it is."""
         # As bytes: a copy of a structured array leaves what is between its fields to chance.
-        datagrams = self.datagrams[self.rows[file] : self.rows[file + 1]].view(np.uint8).copy().view(DATAGRAM)
+        rows = self.datagrams[self.rows[file] : self.rows[file + 1]]
+        datagrams = large.empty(len(rows), DATAGRAM)
+        datagrams.view(np.uint8)[:] = rows.view(np.uint8)
         first, last = int(self.patterns[file]), int(self.patterns[file + 1])
         datagrams["file"] = 0
         datagrams["pattern"] -= np.uint32(first)
@@ -133,7 +136,7 @@ def _joined(tables: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Join datagram tables as the bytes they are, which is much faster than field by field."""
     if len(tables) == 1:
         return tables[0]
-    joined = np.empty(sum(map(len, tables)), DATAGRAM)
+    joined = large.empty(sum(map(len, tables)), DATAGRAM)
     row = 0
     for table in tables:
         joined[row : row + len(table)].view(np.uint8)[:] = np.ascontiguousarray(table).view(np.uint8)

@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.run import indexfile, large
+from psanacli import large
+from psanacli.run import indexfile
 from psanacli.run._build import expand
 from psanacli.run.codes import EventCodes
 from psanacli.run.epics import EPICS_KIND, RecordKinds

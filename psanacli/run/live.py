@@ -40,8 +40,8 @@ GRACE = 2.0
 """Seconds for which a run that has ended may still grow: streams of recorders, an Unconfigure."""
 AHEAD, CONTROL_AHEAD = 20, 40
 """Datagrams of a DAQ stream and of a control stream that are put in order among themselves."""
-LONGEST = 1.0
-"""Seconds between two looks at most, however long the tables take."""
+LONGEST = 4
+"""Times `POLL` that are between two looks at most, however long the tables take."""
 LAG = 5.0
 """Seconds of data by which a reader may be behind before it is told so."""
 
@@ -330,7 +330,7 @@ class LiveRun:
             if silent:
                 raise self._stalled()
             # Tables of a long run take their time, of which whoever uses the events gets most.
-            time.sleep(max(self.poll, min(9 * took, LONGEST)))
+            time.sleep(max(self.poll, min(9 * took, LONGEST * self.poll)))
 
     def __iter__(self) -> Iterator[Event]:
         for batch in self.batches():

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import xarray
 
 _BLOCK = 1 << 26
+_PART = 1 << 18  # groups that are looked at together
 
 
 @dataclass(frozen=True)
@@ -158,23 +159,30 @@ class Run:
         return self._payloads
 
     @cached_property
-    def _clock(self) -> NDArray[np.datetime64]:
-        delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
-        rows = self.table.members[self.table.groups["first"][delivered]]
+    def _clock(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """Earliest and latest time of what is delivered."""
         # Control streams have clocks of their own, off by seconds; a group begins with its lowest stream.
-        daq = self.table.streams_of(rows) < self.rules.first_control_stream
-        heads = self.table.datagrams[rows[daq] if daq.any() else rows]
-        return times_of(heads)
+        known: dict[bool, list[np.datetime64]] = {True: [], False: []}
+        for begin in range(0, len(self.table.groups), _PART):
+            groups = self.table.groups[begin : begin + _PART]
+            rows = self.table.members[groups["first"][np.isin(groups["action"], DELIVERED)]]
+            daq = self.table.streams_of(rows) < self.rules.first_control_stream
+            for which, some in ((True, rows[daq]), (False, rows[~daq])):
+                if len(some):
+                    times = times_of(self.table.datagrams[some])
+                    known[which] += [times.min(), times.max()]
+        times_known = known[True] or known[False]
+        return (min(times_known), max(times_known)) if times_known else None
 
     @property
     def start(self) -> np.datetime64 | None:
         """Time of the first event or transition, datetime64[ns], UTC; None for an empty run."""
-        return self._clock.min() if len(self._clock) else None
+        return self._clock[0] if self._clock else None
 
     @property
     def end(self) -> np.datetime64 | None:
         """Time of the last event or transition, datetime64[ns], UTC; None for an empty run."""
-        return self._clock.max() if len(self._clock) else None
+        return self._clock[1] if self._clock else None
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:

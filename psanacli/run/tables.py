@@ -7,12 +7,14 @@ the order of runs, steps and events.  Nothing here reads a payload.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli import large
 from psanacli.errors import UsageError
 from psanacli.run import _build, by_time
 from psanacli.run._build import EVENT, GROUP
@@ -226,6 +228,7 @@ def build_groups(
         skip=rules.skip_events,
         limit=-1 if rules.max_events is None else rules.max_events,
         run_number=number,
+        room=large.empty,
     )
     return Built(members, groups, events, counts)
 
@@ -271,18 +274,11 @@ def nest(groups: Rows) -> Rows:
     An event outside of a step opens run and step; a BeginRun or BeginCalibCycle inside of one closes it first; at the
     end of the data what is open is closed.  An end without a beginning is left out.
     """
-    action = groups["action"]
-    is_event = action == Action.EVENT
-    before = np.concatenate(([0], np.cumsum(is_event)))
-    turning = np.isin(action, [Action.BEGIN_RUN, Action.BEGIN_STEP, Action.END_STEP, Action.END_RUN, Action.LIMIT])
-    # Only the first event after a transition can change the nesting.
-    first_events = is_event & (np.concatenate(([True], ~is_event[:-1])) if len(groups) else is_event)
     found: list[tuple[int, bool, int, int, int]] = []
     running = stepping = False
-    for group in np.flatnonzero(turning | first_events).tolist():
-        kind = Action(int(action[group]))
+    for group, event in _turns(groups):
+        kind = Action(int(groups["action"][group]))
         run = int(groups["run"][group])
-        event = int(before[group])
 
         def add(what: Action, given: bool = False, group: int = group, event: int = event, run: int = run) -> None:
             found.append((what, given, group, event, run))
@@ -303,11 +299,32 @@ def nest(groups: Rows) -> Rows:
             add(Action.BEGIN_STEP, kind is Action.BEGIN_STEP)
             stepping = True
     run = found[-1][4] if found else 0
+    events = int(np.count_nonzero(groups["action"] == Action.EVENT))
     if stepping:
-        found.append((Action.END_STEP, False, -1, int(before[-1]), run))
+        found.append((Action.END_STEP, False, -1, events, run))
     if running:
-        found.append((Action.END_RUN, False, -1, int(before[-1]), run))
+        found.append((Action.END_RUN, False, -1, events, run))
     return np.array(found, TRANSITION)
+
+
+_TURNING = (Action.BEGIN_RUN, Action.BEGIN_STEP, Action.END_STEP, Action.END_RUN, Action.LIMIT)
+_PART = 1 << 18
+
+
+def _turns(groups: Rows) -> Iterator[tuple[int, int]]:
+    """Give the groups that can change the nesting, with the number of events before each.
+
+    Of the events only the first after a transition can.  Groups are looked at part by part: there may be millions.
+    """
+    events, after_event = 0, False
+    for begin in range(0, len(groups), _PART):
+        action = groups["action"][begin : begin + _PART]
+        is_event = action == Action.EVENT
+        before = events + np.cumsum(is_event) - is_event
+        follows = np.concatenate(([after_event], is_event[:-1]))
+        for place in np.flatnonzero(np.isin(action, _TURNING) | (is_event & ~follows)).tolist():
+            yield begin + place, int(before[place])
+        events, after_event = int(before[-1]) + int(is_event[-1]), bool(is_event[-1])
 
 
 def steps_of(transitions: Rows) -> Rows:

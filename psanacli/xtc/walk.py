@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError
+from psanacli.large import Rows
 from psanacli.xtc import _walk
 from psanacli.xtc.headers import (
     CONTRIBUTION,
@@ -151,14 +152,11 @@ class FileTable:
         # What ended the walk is met again, if it is still there.
         problems = [problem for problem in self.problems if not problem.kind.ends_file]
         known = self.keys, self.patterns.contributions, self.patterns.start, len(problems)
-        rest = _walk_path(self.path, self.end, None, known)
-        datagrams = np.empty(len(self.datagrams) + len(rest.datagrams), DATAGRAM)
-        as_bytes = datagrams.view(np.uint8)
-        size = self.datagrams.nbytes
-        as_bytes[:size] = np.ascontiguousarray(self.datagrams).view(np.uint8)
-        as_bytes[size:] = rest.datagrams.view(np.uint8)
+        rows = Rows(DATAGRAM)
+        rows.add(self.datagrams)
+        rest = _walk_path(self.path, self.end, None, known, rows)
         more = self.more_problems + rest.more_problems
-        return replace(rest, datagrams=datagrams, problems=problems + rest.problems, more_problems=more)
+        return replace(rest, problems=problems + rest.problems, more_problems=more)
 
 
 def walk_file(path: str | os.PathLike[str], *, start: int = 0, stop: int | None = None) -> FileTable:
@@ -187,10 +185,10 @@ def walk_file(path: str | os.PathLike[str], *, start: int = 0, stop: int | None 
     """
     if start < 0 or (stop is not None and stop < start):
         raise ValueError(f"no piece of a file from {start} to {stop}")
-    return _walk_path(Path(path), start, stop, None)
+    return _walk_path(Path(path), start, stop, None, Rows(DATAGRAM))
 
 
-def _walk_path(path: Path, start: int, stop: int | None, known: Any) -> FileTable:
+def _walk_path(path: Path, start: int, stop: int | None, known: Any, rows: Rows) -> FileTable:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -203,16 +201,18 @@ def _walk_path(path: Path, start: int, stop: int | None, known: Any) -> FileTabl
             raise DataError(f"{path}: not a regular file")
         size = status.st_size
         stop = size if stop is None else min(stop, size)
-        found = _walk.walk_descriptor(descriptor, min(start, size), stop, size, _DTYPES, known)
+        found = _walk.walk_descriptor(descriptor, min(start, size), stop, size, _DTYPES, rows, known)
     finally:
         os.close(descriptor)
-    return _table(path, size, *found)
+    return _table(path, size, rows.array(), *found)
 
 
 def walk_buffer(buffer: Buffer) -> FileTable:
     """Read the headers of the datagrams in a buffer of bytes; see `walk_file`."""
     view = memoryview(buffer).cast("B")
-    return _table(None, len(view), *_walk.walk_memory(view, _DTYPES))
+    rows = Rows(DATAGRAM)
+    found = _walk.walk_memory(view, _DTYPES, rows)
+    return _table(None, len(view), rows.array(), *found)
 
 
 def _table(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from psanacli.errors import DataError, NotFoundError
+from psanacli.large import Rows
 from psanacli.xtc import (
     CONTRIBUTION,
     DATAGRAM,
@@ -291,8 +292,9 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path):
     path.write_bytes(bytes_of(*two_kinds(4)))
     size = path.stat().st_size
     with open(path, "rb") as file:
-        found = _walk.walk_descriptor(file.fileno(), 0, size + 100, size + 100, (DATAGRAM, CONTRIBUTION, KEY))
-    datagrams, end, troubles = found[0], found[4], found[5]
+        rows = Rows(DATAGRAM)
+        found = _walk.walk_descriptor(file.fileno(), 0, size + 100, size + 100, (DATAGRAM, CONTRIBUTION, KEY), rows)
+    datagrams, end, troubles = rows.array(), found[3], found[4]
     assert len(datagrams) == 4 and end == size
     assert troubles["kind"].tolist() == [ProblemKind.UNREADABLE.value] and troubles["offset"].tolist() == [size]
 
