@@ -298,9 +298,10 @@ static double NAME(by_growing_histogram)(const T *v, const uint8_t *good, const 
                 break;
             sum += counts[bin];
         }
-        const T part = counts[bin] ? (T)(wanted - sum - counts[bin]) / (T)counts[bin] : (T)0;
+        /* In single precision, whatever the array, as in the original. */
+        const float part = counts[bin] ? (float)(wanted - sum - counts[bin]) / (float)counts[bin] : 0.0f;
         memset(counts, 0, (size_t)bins * sizeof *counts);
-        const double mode = (double)(T)((double)((T)(low + bin) + part) + 0.8);
+        const double mode = (double)(float)((double)((float)(low + bin) + part) + 0.8);
         return fabs(mode) <= method->limit ? mode : 0.0;
     }
 }

@@ -58,5 +58,5 @@ def photons(
     kind = image.dtype if image.dtype in (np.float32, np.float64) else np.dtype(np.float32)
     panels = np.ascontiguousarray(image, kind).reshape(-1, *image.shape[-2:])
     good = None if mask is None else np.ascontiguousarray(mask, np.uint8).reshape(panels.shape)
-    scale = 1.0 / float(np.float32(adu_per_photon)) if kind == np.float32 else 1.0 / adu_per_photon
+    scale = float(np.float32(1.0 / adu_per_photon)) if kind == np.float32 else 1.0 / adu_per_photon
     return _photons.count(panels, good, scale, threshold).reshape(image.shape)
