@@ -26,8 +26,8 @@ cdef extern from "calib/dark.h" nogil:
                     uint16_t *, int64_t)
     void dark_add(const uint16_t *, int64_t, int64_t, int64_t, const uint16_t *, const uint16_t *, const dark_rules *,
                   const dark_sums *)
-    void dark_moments(int64_t, const uint32_t *, const uint64_t *, const uint64_t *, const uint16_t *,
-                      const uint16_t *, double *, double *)
+    void dark_moments(int64_t, const uint32_t *, const uint32_t *, const uint64_t *, const uint64_t *,
+                      const uint16_t *, const uint16_t *, double *, double *)
 
 
 cdef int _fail_if_short(const uint16_t[::1] gate, Py_ssize_t pixels) except -1:
@@ -116,10 +116,12 @@ cdef class Sums:
             dark_add(&frames[0, 0], n, self._pixels, self._pixels, &gate_low[0], &gate_high[0], &how, &self._sums)
 
 
-def moments(const uint32_t[::1] count not None, const uint64_t[::1] total not None,
+def moments(const uint32_t[::1] count not None, const uint32_t[::1] values not None, const uint64_t[::1] total not None,
             const uint64_t[::1] squares not None, const uint16_t[::1] gate_low not None,
             const uint16_t[::1] gate_high not None):
-    """Return mean and unbiased rms of each pixel, corrected for what the gates cut off a normal distribution.
+    """Return mean and unbiased rms of each pixel, corrected for what its gate cut off a normal distribution.
+
+    Where all `values` are inside of the gate (`count` of them), it cut off nothing.
 
     Returns
     -------
@@ -129,12 +131,12 @@ def moments(const uint32_t[::1] count not None, const uint64_t[::1] total not No
     cdef int64_t pixels = count.shape[0]
     mean, rms = np.zeros(pixels), np.zeros(pixels)
     cdef double[::1] mean_out = mean, rms_out = rms
-    if total.shape[0] != pixels or squares.shape[0] != pixels:
+    if values.shape[0] != pixels or total.shape[0] != pixels or squares.shape[0] != pixels:
         raise ValueError("sums of different sizes")
     _fail_if_short(gate_low, pixels)
     _fail_if_short(gate_high, pixels)
     if pixels:
         with nogil:
-            dark_moments(pixels, &count[0], &total[0], &squares[0], &gate_low[0], &gate_high[0], &mean_out[0],
-                         &rms_out[0])
+            dark_moments(pixels, &count[0], &values[0], &total[0], &squares[0], &gate_low[0], &gate_high[0],
+                         &mean_out[0], &rms_out[0])
     return mean, rms

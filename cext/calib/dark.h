@@ -207,8 +207,8 @@ static void dark_untruncated(double low, double high, double *mean, double *rms)
     *rms = width;
 }
 
-/* Mean and unbiased rms of each pixel, corrected for what the gates cut off. */
-static void dark_moments(int64_t pixels, const uint32_t *count, const uint64_t *sum, const uint64_t *squares,
+/* Mean and unbiased rms of each pixel, corrected for what its gate cut off, if it did: of `all` its values. */
+static void dark_moments(int64_t pixels, const uint32_t *count, const uint32_t *all, const uint64_t *sum, const uint64_t *squares,
                          const uint16_t *gate_low, const uint16_t *gate_high, double *mean, double *rms)
 {
     for (int64_t i = 0; i < pixels; i++) {
@@ -227,7 +227,8 @@ static void dark_moments(int64_t pixels, const uint32_t *count, const uint64_t *
             continue;
         second = (second - first / n * first) / (n - 1);
         rms[i] = second > 0 ? sqrt(second) : 0;
-        dark_untruncated(low, gate_high[i], mean + i, rms + i);
+        if (count[i] < all[i])
+            dark_untruncated(low, gate_high[i], mean + i, rms + i);
     }
 }
 

@@ -284,6 +284,20 @@ static inline char *text_write_double(char *to, double value, int single)
     return to + snprintf(to, TEXT_LONGEST, single ? "%.9g" : "%.17g", value);
 }
 
+static inline char *text_write_whole(char *to, uint64_t value, int negative)
+{
+    char reversed[20];
+    int count = 0;
+    if (negative)
+        *to++ = '-';
+    do
+        reversed[count++] = (char)('0' + value % 10);
+    while (value /= 10);
+    while (count)
+        *to++ = reversed[--count];
+    return to;
+}
+
 /* Write rows of numbers, blanks between; `out` has room for `TEXT_LONGEST + 1` characters a number.  Returns how many are used. */
 static int64_t text_write(const void *values, int kind, int64_t rows, int64_t columns, char *out)
 {
@@ -296,10 +310,10 @@ static int64_t text_write(const void *values, int kind, int64_t rows, int64_t co
                 to = text_write_double(to, ((const float *)values)[k], 1);
             else if (kind == TEXT_F8)
                 to = text_write_double(to, ((const double *)values)[k], 0);
-            else if (kind == TEXT_I8)
-                to += snprintf(to, TEXT_LONGEST, "%lld", (long long)((const int64_t *)values)[k]);
+            else if (kind == TEXT_I8 && ((const int64_t *)values)[k] < 0)
+                to = text_write_whole(to, 0 - ((const uint64_t *)values)[k], 1);
             else
-                to += snprintf(to, TEXT_LONGEST, "%llu", (unsigned long long)((const uint64_t *)values)[k]);
+                to = text_write_whole(to, ((const uint64_t *)values)[k], 0);
             *to++ = c + 1 < columns ? ' ' : '\n';
         }
     if (plain) {

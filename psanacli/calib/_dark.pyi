@@ -24,6 +24,7 @@ class Sums:
 
 def moments(
     count: NDArray[np.uint32],
+    values: NDArray[np.uint32],
     total: NDArray[np.uint64],
     squares: NDArray[np.uint64],
     gate_low: NDArray[np.uint16],

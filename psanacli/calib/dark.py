@@ -134,14 +134,11 @@ class Gates:
     low, high : ndarray of uint16, shape (pixels,)
     sample : int
         Number of events they were made of.
-    missing : int
-        Events that the sample lacks, which the method counts as zeros.
     """
 
     low: Gate
     high: Gate
     sample: int
-    missing: int = 0
 
 
 class DarkSums:

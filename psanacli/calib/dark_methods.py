@@ -62,6 +62,8 @@ class Method(ABC):
 
     leave_out = False
     """Whether values of another gain range are left out."""
+    at_once = True
+    """Whether the whole sample has to be in memory; else it is taken block by block."""
 
     @property
     def wanted(self) -> int:
@@ -167,9 +169,10 @@ class Robust(Method):
     def finish(self, sums: DarkSums, gates: Gates, shape: Shape) -> Dark:
         """Return pedestals and rms, and what is bad by the limits of each panel."""
         self.fail_if_few(sums.events)
-        mean, rms = _dark.moments(sums.count, sums.sum, sums.squares, gates.low, gates.high)
+        values = np.uint32(sums.events) - sums.wrong
+        mean, rms = _dark.moments(sums.count, values, sums.sum, sums.squares, gates.low, gates.high)
         most = max(1, math.floor(self.options.share * sums.events))
-        outside = sums.events - sums.count.astype(np.int64) - sums.wrong
+        outside = values - sums.count
         status = StatusBit.TOO_LARGE * (sums.above > most) + StatusBit.TOO_SMALL * (sums.below > most)
         status += StatusBit.GAIN_RANGE * (sums.wrong > 0) + StatusBit.UNSTABLE * (outside > most)
         status = status.astype(np.uint16).reshape(shape)
@@ -244,24 +247,24 @@ class Psana(Method):
         high = np.trunc(np.minimum(values[1], highest))
         high += high <= low
         high, low = np.minimum(high, highest), np.maximum(low, lowest)
-        missing = self.options.sample - len(sample) if self.options.sample else 0
-        return Gates(_as_gate(np.ceil(low)), _as_gate(np.floor(high)), len(sample), missing)
+        return Gates(_as_gate(np.ceil(low)), _as_gate(np.floor(high)), len(sample))
 
     def finish(self, sums: DarkSums, gates: Gates, shape: Shape) -> Dark:
         """Return what the original would."""
         events = sums.events
         self.fail_if_few(events)
         notes = []
-        if gates.sample < self.wanted and not gates.missing:
+        missing = max(self.wanted - events, 0)
+        if missing and self.options.sample:
+            sums.add(np.zeros((missing, len(gates.low)), np.uint16))
+            notes.append(
+                f"{events} events are fewer than the {self.wanted} of the first stage: the missing {missing} count as "
+                "zeros, as in psana-1"
+            )
+        elif missing:
             notes.append(
                 f"{events} events are fewer than the {self.wanted} of the first stage: psana-1 would count the missing "
                 f"ones as zeros, which may call every pixel bad (--sample {self.wanted} does so)"
-            )
-        if gates.missing:
-            sums.add(np.zeros((gates.missing, len(gates.low)), np.uint16))
-            notes.append(
-                f"{events} events are fewer than the {self.wanted} of the first stage: this method counts the missing "
-                f"{gates.missing} as zeros"
             )
         mean, rms = _plain_moments(sums)
         most = int(self.options.share * (events - 1))
@@ -298,6 +301,7 @@ class PsanaEpix10ka(Psana):
 
     name = "psana"
     sample_size = 500
+    at_once = False
 
     def gates(self, blocks: Iterable[Frames], shape: Shape) -> Gates:
         """Return gates around the means of the sample."""

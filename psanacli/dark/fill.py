@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
-
 from psanacli.calib import DarkFrames, DarkSums, Gates
 from psanacli.dark.plan import DarkPlan, ModePlan, Part
 from psanacli.dark.result import DarkResult, ModeResult, without_panels
@@ -24,14 +22,13 @@ Advance = Callable[[int, int], None]
 """Told the number of events and of their bytes that were summed up."""
 
 _BLOCK = 1 << 25  # bytes of images that are read at a time
-_LEAST_SHARE = 64
+_LEAST_SHARE = 16
 _SHARES = 4  # a worker, so that none waits long for the last
 
 
 class Share(NamedTuple):
-    """The events `first` to `stop` of the gain mode number `mode`."""
+    """The events `first` to `stop` of a gain mode."""
 
-    mode: int
     first: int
     stop: int
 
@@ -69,65 +66,80 @@ def process(
     began = time.monotonic()
     for mode in plan.modes:
         mode.method.fail_if_few(mode.events)
-    gates = team.once(lambda: [_gates(plan, mode, block) for mode in plan.modes])
-    lock = threading.Lock()
+    results = [_of_mode(plan, mode, team, advance, block) for mode in plan.modes]
+    return DarkResult(plan, tuple(each for each in results if each), time.monotonic() - began) if team.is_root else None
+
+
+def _of_mode(plan: DarkPlan, mode: ModePlan, team: Team, advance: Advance, block: int) -> ModeResult | None:
+    """Make the result of one gain mode; None in all ranks but the root."""
     alone = team.job is None
+    sample: list[tuple[DarkFrames, int]] = []
+
+    def prepare() -> Gates:
+        nonlocal sample
+        numbers = mode.method.sample(mode.events)
+        size = len(numbers) * plan.frames[0].nbytes if mode.method.at_once else block
+        read = _blocks(plan, mode.some(numbers), size)
+        if alone and mode.method.at_once and len(numbers) == mode.events:
+            read = iter(sample := list(read))  # which are all events: no need to read them again
+        return mode.method.gates(_some(read, plan.source), plan.shape)
+
+    gates = team.once(prepare)
+    total, broken = DarkSums(gates, mode.method.rules), 0
+    lock = threading.Lock()
 
     def work(share: Share) -> tuple[int, object]:
-        mode = plan.modes[share.mode]
-        sums = DarkSums(gates[share.mode], mode.method.rules)
-        broken = 0
-        for stack, unread in _blocks(plan, mode.range(share.first, share.stop), block):
+        sums, unreadable = DarkSums(gates, mode.method.rules), 0
+        for stack, unread in _blocks(plan, mode.range(*share), block):
             sums.add(stack)
-            broken += unread
+            unreadable += unread
             if alone:
                 with lock:
                     advance(len(stack) + unread, stack.nbytes)
-        return broken, sums.parts
-
-    totals = [DarkSums(each, mode.method.rules) for each, mode in zip(gates, plan.modes, strict=True)]
-    broken = [0] * len(plan.modes)
-    finished: list[ModeResult] = []
+        return unreadable, sums.parts
 
     def place(share: Share, result: tuple[int, object]) -> None:
-        unread, parts = result
-        broken[share.mode] += unread
-        totals[share.mode].merge(parts)  # type: ignore[arg-type]
-        mode = plan.modes[share.mode]
+        nonlocal broken
+        broken += result[0]
+        total.merge(result[1])  # type: ignore[arg-type]
         if not alone:
-            advance(share.stop - share.first, (share.stop - share.first) * plan.frames[0].nbytes)
-        if share.stop == mode.events:
-            finished.append(_finish(plan, mode, totals[share.mode], gates[share.mode], broken[share.mode]))
-            totals[share.mode] = DarkSums(Gates(np.zeros(0, np.uint16), np.zeros(0, np.uint16), 0), mode.method.rules)
+            count = share.stop - share.first
+            advance(count, count * plan.frames[0].nbytes)
 
-    run_ordered(_shares(plan, team.workers), work, place, team)
-    return DarkResult(plan, tuple(finished), time.monotonic() - began) if team.is_root else None
+    for stack, unread in sample:
+        total.add(stack)
+        broken += unread
+        advance(len(stack) + unread, stack.nbytes)
+    if not sample:
+        run_ordered(_shares(mode, team.workers), work, place, team)
+    if not team.is_root:
+        return None
+    sample.clear()
+    dark = mode.method.finish(total, gates, plan.shape)
+    absent = plan.frames[0].absent
+    if plan.method == "robust" and absent.any():
+        dark = without_panels(dark, absent)
+    return ModeResult(mode.mode, dark, gates.sample, broken)
 
 
-def _shares(plan: DarkPlan, workers: int) -> Iterator[Share]:
-    """Cut the events into shares: one a mode for one worker, else a few for each worker."""
-    for number, mode in enumerate(plan.modes):
-        size = mode.events
-        if workers > 1:
-            size = max(-(-size // (_SHARES * workers)), _LEAST_SHARE)
-        for first in range(0, mode.events, size):
-            yield Share(number, first, min(first + size, mode.events))
+def _shares(mode: ModePlan, workers: int) -> Iterator[Share]:
+    """Cut the events into shares: one for one worker, else a few for each worker."""
+    size = mode.events
+    if workers > 1:
+        size = max(-(-size // (_SHARES * workers)), _LEAST_SHARE)
+    for first in range(0, mode.events, size):
+        yield Share(first, min(first + size, mode.events))
 
 
-def _gates(plan: DarkPlan, mode: ModePlan, block: int) -> Gates:
-    sample = mode.some(mode.method.sample(mode.events))
+def _some(blocks: Iterator[tuple[DarkFrames, int]], source: str) -> Iterator[DarkFrames]:
+    """Give the images of blocks; there has to be one."""
     read = 0
-
-    def stacks() -> Iterator[DarkFrames]:
-        nonlocal read
-        for stack, _ in _blocks(plan, sample, block):
-            read += len(stack)
-            if len(stack):
-                yield stack
-        if not read:
-            raise DataError(f"{plan.source}: none of the images of the sample can be read")
-
-    return mode.method.gates(stacks(), plan.shape)
+    for stack, _ in blocks:
+        read += len(stack)
+        if len(stack):
+            yield stack
+    if not read:
+        raise DataError(f"{source}: none of the images of the sample can be read")
 
 
 def _blocks(plan: DarkPlan, parts: Iterable[Part], block: int) -> Iterator[tuple[DarkFrames, int]]:
@@ -137,11 +149,3 @@ def _blocks(plan: DarkPlan, parts: Iterable[Part], block: int) -> Iterator[tuple
         size = max(1, block // max(frames.nbytes, 1))
         for first in range(0, len(part.rows), size):
             yield frames.read(part.rows[first : first + size])
-
-
-def _finish(plan: DarkPlan, mode: ModePlan, sums: DarkSums, gates: Gates, broken: int) -> ModeResult:
-    dark = mode.method.finish(sums, gates, plan.shape)
-    absent = plan.frames[0].absent
-    if plan.method == "robust" and absent.any():
-        dark = without_panels(dark, absent)
-    return ModeResult(mode.mode, dark, gates.sample, broken)

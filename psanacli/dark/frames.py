@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli.detector import AreaDetector, find_detector
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run import Objects, PayloadError, Run
-from psanacli.run.detectors import main_array
-from psanacli.xtc import Batch, Record
+from psanacli.xtc import Batch
 
 Array = NDArray[Any]
 Stack = NDArray[np.uint16]
 
-_CSPAD = (32, 185, 388)
-_SECTIONS = 8
-_TYPES_FIRST = ("PNCCD.FramesV1",)  # the links, not the picture that is made of them
+_CSPAD = "CsPad.Data"
+_QUADS = "quads.data"
 
 
 class Frames:
@@ -32,46 +31,38 @@ class Frames:
     Attributes
     ----------
     shape : tuple of int
-        Of an image, as constants have it: panels first.
+        Of an image, panels first.
     objects : Objects
         Its contributions: a row an event, damaged ones included.
     absent : ndarray of bool, shape (panels,)
-        Panels that are not read out (CSPAD); their pixels are 0.
+        Panels that are not read out (CSPAD), whose pixels are 0; empty for other detectors.
 
     Raises
     ------
     NotFoundError
         The run has no images of it.
+    UsageError
+        It is no area detector.
     """
 
     def __init__(self, run: Run, source: str) -> None:
         self.run = run
         self.source = source
-        found = [key for key in run.table.object_keys() if key.source.name == source]
-        found.sort(key=lambda key: key.xtc_type.name not in _TYPES_FIRST)
-        self.objects: Objects
-        self._path = ""
-        for key in found:
-            objects = run.table.objects(key.xtc_type, key.source)
-            sample = self._sample(objects)
-            if sample is not None:
-                self.objects, (self._path, first) = objects, sample
-                break
-        else:
-            raise NotFoundError(
-                f"run {run.number} has no images of {source}",
-                f"its types are {', '.join(key.xtc_type.name for key in found)}" if found else "",
-            )
-        self.is_cspad = self.objects.key.xtc_type.name.startswith("CsPad.Data")
-        self.absent = np.zeros(0, np.bool_)
-        if self.is_cspad:
-            self.shape: tuple[int, ...] = _CSPAD
-            self.absent = ~self._sections(first)
-        else:
-            image = self._images(first._layout_.batch(first._buffer_, *_place(first)))[0]
-            if image.ndim < 2 or image.dtype.kind not in "iu" or image.dtype.itemsize > 2:
-                raise UsageError(f"{source} has no images, but {image.shape} {image.dtype}")
-            self.shape = image.shape
+        found = find_detector(run, source)
+        if not isinstance(found, AreaDetector):
+            raise UsageError(f"{source} is no area detector", f"its types are {', '.join(found.types)}")
+        self.detector: AreaDetector = found
+        keys = found.image_keys
+        if not keys or not found.shape:
+            raise NotFoundError(f"run {run.number} has no images of {source}")
+        self.objects: Objects = run.table.objects(keys[0].xtc_type, keys[0].source)
+        if len(keys) > 1 and len(found.event_numbers) > np.count_nonzero(self.objects.stored):
+            raise UsageError(f"the images of {source} change their type: {', '.join(map(str, keys))}")
+        self.shape = tuple(found.shape)
+        if found.dtype is None or found.dtype.kind not in "iu" or found.dtype.itemsize > 2:
+            raise UsageError(f"{source} has images of {found.dtype}; dark processing takes whole numbers of 16 bits")
+        self.absent = self._absent()
+        self._field = self._whole_field()
 
     @property
     def pixels(self) -> int:
@@ -82,23 +73,6 @@ class Frames:
     def nbytes(self) -> int:
         """Bytes of an image in a stack."""
         return 2 * self.pixels
-
-    def _sample(self, objects: Objects) -> tuple[str, Record] | None:
-        """Return path and record of the first image; None when the objects have none."""
-        for row in np.flatnonzero(objects.stored)[:20].tolist():
-            try:
-                record = self._record(objects, row)
-            except DataError:
-                continue
-            found = main_array(record)
-            if found is not None and found[1].ndim >= 2:
-                return found[0], record
-        return None
-
-    def _record(self, objects: Objects, row: int) -> Record:
-        payload = self.run.read(objects, np.array([row]))
-        layout = self.run.layout(objects, int(objects.config[row]))
-        return layout.batch(payload.buffer, payload.starts, payload.sizes)[0]
 
     def read(self, rows: NDArray[np.integer]) -> tuple[Stack, int]:
         """Read some images.
@@ -111,24 +85,23 @@ class Frames:
         Returns
         -------
         stack : ndarray of uint16, shape (n, pixels)
-            Those that could be read.
+            Those that could be read; of signed values the same bits.
         broken : int
             How many could not: damaged in a way that their damage words do not tell, or of another shape.
         """
         try:
-            return self._read(rows)
+            stack = self._read(rows)
         except PayloadError:
-            stacks, broken = [], 0
-            for row in rows.tolist():
-                try:
-                    stack, unread = self._read(np.array([row]))
-                except PayloadError:
-                    stack, unread = np.zeros((0, self.pixels), np.uint16), 1
-                stacks.append(stack)
-                broken += unread
-            return np.concatenate(stacks), broken
+            stack = np.concatenate([self._read_one(row) for row in rows.tolist()])
+        return stack, len(rows) - len(stack)
 
-    def _read(self, rows: NDArray[np.integer]) -> tuple[Stack, int]:
+    def _read_one(self, row: int) -> Stack:
+        try:
+            return self._read(np.array([row]))
+        except PayloadError:
+            return np.empty((0, self.pixels), np.uint16)
+
+    def _read(self, rows: NDArray[np.integer]) -> Stack:
         payload = self.run.read(self.objects, rows)
         configs = self.objects.config[rows]
         stacks = []
@@ -137,59 +110,46 @@ class Frames:
             layout = self.run.layout(self.objects, config)
             starts, sizes = payload.starts[same], payload.sizes[same]
             fits = layout.fits(payload.buffer, starts, sizes)
-            batch = layout.batch(payload.buffer, starts[fits], sizes[fits])
+            stacks.append(self._stack(layout.batch(payload.buffer, starts[fits], sizes[fits])))
+        return stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
+
+    def _stack(self, batch: Batch) -> Stack:
+        """Return the images of objects; what has another shape is left out."""
+        if self._field:
             try:
-                images = [self._images(batch)]
+                images = batch.column(self._field)
             except (ValueError, DataError):  # of different shapes
-                images = [image for k in range(len(batch)) for image in self._one(batch, k)]
-            stacks += [_flat(some) for some in images if some.shape[1:] == self.shape and len(some)]
-        stack = stacks[0] if len(stacks) == 1 else np.concatenate([np.zeros((0, self.pixels), np.uint16), *stacks])
-        return stack, len(rows) - len(stack)
+                images = np.empty(0)
+            if images.size == len(batch) * self.pixels:
+                return _words(images).reshape(len(batch), self.pixels)
+        stack, count = np.empty((len(batch), self.pixels), np.uint16), 0
+        for record in batch:
+            image = self.detector.assembled(record)
+            if image.shape == self.shape:
+                stack[count] = _words(image).ravel()
+                count += 1
+        return stack[:count]
 
-    def _one(self, batch: Batch, k: int) -> list[Array]:
-        one = Batch(batch.layout, batch.data, batch.starts[k : k + 1], (batch.limits - batch.starts)[k : k + 1])
-        try:
-            return [self._images(one)]
-        except (ValueError, DataError):
-            return []
+    def _whole_field(self) -> str:
+        """Return the field whose values are the image, so that many are gathered at once; empty: there is none."""
+        if self.objects.key.xtc_type.name.startswith(_CSPAD):
+            return "" if self.absent.any() else _QUADS
+        return self.detector.image_field
 
-    def _images(self, batch: Batch) -> Array:
-        """Return the images of some objects, shape (n, ...)."""
-        if self.is_cspad:
-            return self._cspad(batch)
-        images = batch.column(self._path)
-        if images.shape[-1] == 2 and images.ndim == 4:  # CSPAD 2x2: the two panels are the last axis
-            return np.moveaxis(images, -1, 1)
-        if images.ndim > 4:
-            return images.reshape(len(images), -1, *images.shape[-2:])
-        return images
-
-    def _cspad(self, batch: Batch) -> Array:
-        """Return CSPAD images with all 32 panels."""
-        if not self.absent.any():
-            return batch.column(self._path).reshape(len(batch), *_CSPAD)
-        images = np.zeros((len(batch), *_CSPAD), np.int16)
-        for image, record in zip(images, batch, strict=True):
-            there = self._sections(record)
-            image[there] = np.concatenate([quad.data for quad in record.quads])
-        return images
-
-    @staticmethod
-    def _sections(record: Record) -> NDArray[np.bool_]:
-        """Return which of the 32 panels a CSPAD object has; its quadrants are in the order of their numbers."""
-        there = np.zeros(_CSPAD[0], np.bool_)
-        config: Any = record._layout_.config
-        for quad in record.quads:
-            mask = config.roiMask(quad.quad) if "roiMask" in dir(config) else (1 << _SECTIONS) - 1
-            there[_SECTIONS * quad.quad :][:_SECTIONS] = [mask >> section & 1 for section in range(_SECTIONS)]
-        return there
+    def _absent(self) -> NDArray[np.bool_]:
+        """Return which panels of a CSPAD are not read out."""
+        if not self.objects.key.xtc_type.name.startswith(_CSPAD):
+            return np.zeros(0, np.bool_)
+        row = int(np.flatnonzero(self.objects.stored)[0])
+        payload = self.run.read(self.objects, np.array([row]))
+        layout = self.run.layout(self.objects, int(self.objects.config[row]))
+        absent = np.ones((4, self.shape[0] // 4), np.bool_)
+        for quad in layout.batch(payload.buffer, payload.starts, payload.sizes)[0].quads:
+            absent[quad.quad] = quad.sectionMask >> np.arange(absent.shape[1]) & 1 == 0
+        return absent.ravel()
 
 
-def _place(record: Record) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.array([record._start_]), np.array([record._end_ - record._start_])
-
-
-def _flat(images: Array) -> Stack:
-    """Return images as rows of uint16; signed values have the same bits."""
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return rows.view(np.uint16) if rows.dtype.itemsize == 2 else rows.astype(np.uint16)
+def _words(images: Array) -> Stack:
+    """Return values as uint16; signed ones have the same bits."""
+    images = np.ascontiguousarray(images)
+    return images.view(np.uint16) if images.dtype.itemsize == 2 else images.astype(np.uint16)

@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 METHODS = ("robust", "psana")
 _FOURTEEN_BITS = ("Cspad", "Cspad2x2", "Epix100a", "Epix10ka", "Epix10kaQuad", "Epix10ka2M", "Jungfrau", "pnCCD")
 _MOST_OF_ORIGINAL = 1000
-_MOST_OF_EPIX10KA = 1023  # the original's 1024 minus one, of which the last is not used
+_MOST_OF_EPIX10KA = 1023  # the original's 1024 minus one
 _FEW = 20
 
 
@@ -187,7 +187,8 @@ def plan_dark(
     modes = []
     for mode, parts in sorted(found.items(), key=lambda item: (item[0].index, item[0].name)):
         made = _method(method, source, options, mode)
-        modes.append(ModePlan(mode, _cut(parts, skip, _most(made, number)), made))
+        kept = _cut(parts, skip, _most(made, number))
+        modes.append(ModePlan(mode, _without_last(kept) if isinstance(made, PsanaEpix10ka) else kept, made))
     modes = [each for each in modes if each.events]
     if not modes:
         raise NotFoundError(
@@ -244,6 +245,11 @@ def _cut(parts: list[Part], skip: int, most: int | None) -> tuple[Part, ...]:
         if len(rows):
             kept.append(Part(part.run, rows))
     return tuple(kept)
+
+
+def _without_last(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Leave out the last event: the original collects it, and does not use it."""
+    return (*parts[:-1], Part(parts[-1].run, parts[-1].rows[:-1])) if parts else parts
 
 
 def _bits(source: str) -> int:

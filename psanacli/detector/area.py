@@ -24,11 +24,11 @@ from psanacli.calib import (
     photons,
 )
 from psanacli.detector.constants import DetectorConstants
-from psanacli.detector.images import has_image, is_plain, stored_image
+from psanacli.detector.images import field_of, has_image, is_plain, stored_image
 from psanacli.detector.masks import ALL_BITS, Masks
 from psanacli.errors import ConstantsError, DataError, UsageError
 from psanacli.parallel import launched
-from psanacli.run import Detector, Event, Events
+from psanacli.run import Detector, Event, Events, Key
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
@@ -120,6 +120,17 @@ class AreaDetector(Detector):
     def assembled(self, record: Record) -> NDArray[Any]:
         """Return the raw image of a record of an event."""
         return stored_image(record)
+
+    @property
+    def image_keys(self) -> list[Key]:
+        """The keys of the objects that hold its images."""
+        return [reader.key for reader in self._images]
+
+    @property
+    def image_field(self) -> str:
+        """The field of these objects that is the image as it is stored; empty where it is put together."""
+        plain = type(self).assembled is AreaDetector.assembled
+        return field_of(self._images[0].key.xtc_type.name) if plain and self._images else ""
 
     @cached_property
     def event_numbers(self) -> NDArray[np.int64]:

@@ -40,12 +40,17 @@ def has_image(type_name: str) -> bool:
     return bare(type_name) in FIELDS
 
 
+def field_of(type_name: str) -> str:
+    """Return the field of the image; empty where a class of its own makes it, or there is none."""
+    return FIELDS.get(bare(type_name), "")
+
+
 def is_plain(type_name: str) -> bool:
     """Return whether the image is a field of the objects of a type as it is."""
-    return bool(FIELDS.get(bare(type_name)))
+    return bool(field_of(type_name))
 
 
 def stored_image(record: Record) -> NDArray[Any]:
     """Return the image of a record as it is stored, a view."""
-    image: NDArray[Any] = getattr(record, FIELDS[bare(record.xtc_type.name)])
+    image: NDArray[Any] = getattr(record, field_of(record.xtc_type.name))
     return image

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from reference.dark_formula import BAD_KINDS, DETECTORS, DarkStep, dark_steps
 
 from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust
 from psanacli.errors import DataError
-from tests.reference.dark_formula import BAD_KINDS, DETECTORS, DarkStep, dark_steps
 
 EVENTS = 100
 STEPS = [
