@@ -152,6 +152,16 @@ class Detector:
                 return values  # pieces of different size: all rows one after the other
         return values
 
+    def blocks(self, **options: Any) -> Iterator[Any]:
+        """Go through its images by blocks; see `psanacli.detector.AreaDetector.blocks`.
+
+        Raises
+        ------
+        UsageError
+            It has no images.
+        """
+        raise UsageError(f"{self.name} has no images", "run.blocks takes names of fields: NAME.FIELD")
+
     def __repr__(self) -> str:
         alias = f" ({self.alias})" if self.alias else ""
         what = f", {self.array} {self.shape} {self.dtype}" if self.array else ""

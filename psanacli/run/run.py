@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -475,22 +475,58 @@ class Run:
         self.joined[name] = join(self, found, name, how, tolerance)
         return self.joined[name]
 
-    def blocks(self, *names: str, max_bytes: int = _BLOCK, events: slice | None = None) -> Iterator[Block]:
+    @overload
+    def blocks(self, *names: str, max_bytes: int = ..., events: slice | None = ...) -> Iterator[Block]: ...
+
+    @overload
+    def blocks(
+        self, *detector: Detector, max_bytes: int = ..., events: slice | None = ..., **options: Any
+    ) -> Iterator[Any]: ...
+
+    def blocks(
+        self, *names: str | Detector, max_bytes: int = _BLOCK, events: slice | None = None, **options: Any
+    ) -> Iterator[Any]:
         """Go through the run in blocks of events.
 
         Parameters
         ----------
-        *names : str
-            Fields, as for `column`.
+        *names : str, or one detector
+            Fields, as for `column`.  An area detector gives blocks of its images, of the events that have one; under
+            MPI each rank gets its share of these.
         max_bytes : int
-            Bytes of the columns of one block, about.
+            Bytes of the columns or images of one block, about.
         events : slice, optional
-            Some of the events (step 1); default is all.
+            Some of the events (of fields with step 1); default is all.
+        **options
+            Of images: ``calib=False`` for raw ones; else as for `AreaDetector.calib`.
 
         Yields
         ------
-        Block
+        Block, or of a detector ImageBlock
+
+        Raises
+        ------
+        UsageError
+            The detector has no images, or there is more than one.
+
+        Examples
+        --------
+        >>> for block in run.blocks("EBeam.ebeamPhotonEnergy"):                    # doctest: +SKIP
+        ...     energies = block["EBeam.ebeamPhotonEnergy"]
+        >>> for block in run.blocks(run.detector("cspad"), common_mode=False):     # doctest: +SKIP
+        ...     total += block.images.sum(axis=0)
         """
+        fields = [name for name in names if isinstance(name, str)]
+        detectors = [name for name in names if not isinstance(name, str)]
+        if not detectors:
+            if options:
+                raise UsageError(f"blocks of fields have no option {next(iter(options))!r}", "it is one of detectors")
+            return self._blocks_of(fields, max_bytes, events)
+        if len(names) > 1:
+            raise UsageError("blocks are of fields, or of one detector", "go through each detector by itself")
+        return detectors[0].blocks(max_bytes=max_bytes, events=events, **options)
+
+    def _blocks_of(self, names: Sequence[str], max_bytes: int, events: slice | None) -> Iterator[Block]:
         first, stop, step = (events or slice(None)).indices(len(self.table.events))
         if step != 1:
             raise UsageError("blocks are of events one after the other", "give a slice with step 1")
