@@ -1,10 +1,13 @@
 """How fast images are corrected on one core: a full CSPAD beside plain numpy, and a Jungfrau.
 
 ``python benchmarks/correcting.py`` prints each figure and its limit.  The reference is ``(raw - pedestals) * gain`` in
-numpy with an output that is there already; it knows no mask.  Images and constants do not fit into the cache.
+numpy with an output that is there already; it knows no mask.  Each is called again and again with another image, as in
+a loop over events.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 from measure import at_least, at_most, fastest, finish
@@ -19,14 +22,14 @@ def cspad() -> None:
     random = np.random.default_rng(1)
     pedestals, gain = random.normal(1300, 60, CSPAD).astype("f4"), random.normal(1, 0.05, CSPAD).astype("f4")
     hits = (random.random(CSPAD) < 0.02) * random.uniform(0, 200, CSPAD)
-    raw = (pedestals + random.normal(3, 6, CSPAD) + hits).astype("i2")
+    raws = itertools.cycle([(pedestals + random.normal(3, 6, CSPAD) + hits).astype("i2") for _ in range(5)])
     mask = (random.random(CSPAD) > 0.01).astype(np.uint8)
     gain_map = np.where(random.random(CSPAD) < 0.5, 6.85, 1.0)
     mode = default_common_mode("Cspad")
     out, reference = np.empty(CSPAD, np.float32), np.empty(CSPAD, np.float32)
 
     def numpy_does() -> None:
-        np.subtract(raw, pedestals, out=reference)
+        np.subtract(next(raws), pedestals, out=reference)
         np.multiply(reference, gain, out=reference)
 
     recipes = [
@@ -36,13 +39,13 @@ def cspad() -> None:
         Recipe("Cspad", pedestals, gain, gain_map, mask=mask, good=mask, common_mode=mode),
     ]
     plain, simple, mapped, common, all_of_it = fastest(
-        numpy_does, *(lambda recipe=recipe: recipe(raw, out) for recipe in recipes)
+        numpy_does, *(lambda recipe=recipe: recipe(next(raws), out) for recipe in recipes)
     )
     detail = f"{simple * 1e3:.2f} and {plain * 1e3:.2f} ms"
     at_most("CSPAD: pedestals, gain, mask / numpy without mask", simple / plain, 0.6, detail)
-    at_most("CSPAD: the same and the gain map / numpy", mapped / plain, 1.0, f"{mapped * 1e3:.2f} ms")
+    at_most("CSPAD: the same and the gain map / numpy", mapped / plain, 1.1, f"{mapped * 1e3:.2f} ms")
     at_most("CSPAD: pedestals, common mode, gain, mask, ms", common * 1e3, 3.0, f"{common / plain:.2f} x numpy")
-    at_most("CSPAD: all of it / numpy without common mode", all_of_it / plain, 1.6, f"{all_of_it * 1e3:.2f} ms")
+    at_most("CSPAD: all of it / numpy without common mode", all_of_it / plain, 1.8, f"{all_of_it * 1e3:.2f} ms")
 
 
 def jungfrau() -> None:

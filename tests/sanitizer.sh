@@ -18,6 +18,7 @@ tests=(
     tests/run/test_run.py
     tests/calib/test_text.py
     tests/calib/test_recipe.py
+    tests/calib/test_common_mode_by_numpy.py
     tests/reference/test_walk.py
     tests/reference/test_compress.py
     tests/reference/test_smalldata.py

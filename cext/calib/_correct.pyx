@@ -43,14 +43,14 @@ cdef extern from "calib/frames.h" nogil:
     void pedestal_i2(const int16_t *, const float *, float *, int64_t)
     void pedestal_i4(const int32_t *, const float *, float *, int64_t)
     void pedestal_f4(const float *, const float *, float *, int64_t)
-    void whole_u1(const uint8_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
-    void whole_u2(const uint16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
-    void whole_i2(const int16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
-    void whole_i4(const int32_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
-    void whole_f4(const float *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t)
+    void whole_u1(const uint8_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_u2(const uint16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i2(const int16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i4(const int32_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_f4(const float *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
     void finish(float *, const GainMap *, const float *, int64_t, int64_t)
     void blank(float *, const uint8_t *, int64_t)
-    const int STRETCH
+    const int LARGE, STRETCH
     void planes_by_bits(const uint16_t *, uint8_t *, int64_t)
     void planes_by_switch(const uint16_t *, const uint8_t *, const uint8_t *, uint8_t *, int64_t)
     void subtract_ranged(const uint16_t *, const uint8_t *, const float *, int64_t, float *, int64_t, int64_t)
@@ -271,17 +271,17 @@ cdef inline bint _count(const Raw *raw, const float *pedestals, const DoubledPed
 
 
 cdef inline void _whole(const Raw *raw, const float *pedestals, double number, const GainMap *map, const float *factor,
-                        float *out, int64_t first, int64_t stop) noexcept nogil:
+                        float *out, int64_t first, int64_t stop, int streams) noexcept nogil:
     if Raw is uint8_t:
-        whole_u1(raw, pedestals, number, map, factor, out, first, stop)
+        whole_u1(raw, pedestals, number, map, factor, out, first, stop, streams)
     elif Raw is uint16_t:
-        whole_u2(raw, pedestals, number, map, factor, out, first, stop)
+        whole_u2(raw, pedestals, number, map, factor, out, first, stop, streams)
     elif Raw is int16_t:
-        whole_i2(raw, pedestals, number, map, factor, out, first, stop)
+        whole_i2(raw, pedestals, number, map, factor, out, first, stop, streams)
     elif Raw is int32_t:
-        whole_i4(raw, pedestals, number, map, factor, out, first, stop)
+        whole_i4(raw, pedestals, number, map, factor, out, first, stop, streams)
     else:
-        whole_f4(raw, pedestals, number, map, factor, out, first, stop)
+        whole_f4(raw, pedestals, number, map, factor, out, first, stop, streams)
 
 
 cdef class Doubled:
@@ -428,7 +428,7 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const f
                 steps.span_f4(&out[0], which, span, &scratch)
                 finish(&out[0], map, &factor[0], first, stop)
             else:
-                _whole(&raw[0], &pedestals[0], number, map, &factor[0], &out[0], first, stop)
+                _whole(&raw[0], &pedestals[0], number, map, &factor[0], &out[0], first, stop, size > LARGE)
             if mask is not None:
                 blank(&out[first], &mask[first], stop - first)
             first = stop

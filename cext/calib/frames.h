@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "vector.h"
 
 /* Pixels that are worked on at once: what one loop writes is in the cache when the next one reads it. */
@@ -27,12 +31,83 @@ static void scale(float *restrict out, const float *restrict factor, int64_t n)
         out[i] = out[i] * factor[i] + 0.0f;
 }
 
-/* The last step: VALUE less the common mode (0: none), times gain map (NULL: none) and factor. */
-#define EACH(EXPRESSION)                                                                                                     for (int64_t i = 0; i < n; i++)                                                                                          out[i] = (EXPRESSION)*factor[i] + 0.0f
-#define FINISH(VALUE)                                                                                                        const uint8_t *restrict is_high = map == NULL ? NULL : map->is_high;                                                     if (map == NULL && number == 0.0)                                                                                            EACH(VALUE);                                                                                                         else if (map == NULL)                                                                                                        EACH((float)((double)(VALUE) - number));                                                                             else if (is_high != NULL) {                                                                                                  const double low = map->low, high = map->high;                                                                           is_high += first;                                                                                                        EACH((float)((double)(float)((double)(VALUE) - number) * (is_high[i] ? high : low)));                                } else {                                                                                                                     const double *restrict each = map->each + first;                                                                         EACH((float)((double)(float)((double)(VALUE) - number) * each[i]));                                                  }
+/* An image that is larger than this goes past the caches: a plain store would first read what it overwrites. */
+enum { LARGE = 1 << 20 };
+
+/* Pixels that are made at once, and then stored. */
+enum { LINE = 64 };
+
+static inline void store_line(float *restrict to, const float *restrict line, int streams)
+{
+#if defined(__SSE2__)
+    if (streams) {
+        for (int i = 0; i < LINE; i += 4)
+            _mm_stream_ps(to + i, _mm_load_ps(line + i));
+        return;
+    }
+#endif
+    memcpy(to, line, LINE * sizeof *line);
+}
+
+/* All that was streamed is there for other threads. */
+static inline void end_stream(int streams)
+{
+#if defined(__SSE2__)
+    if (streams)
+        _mm_sfence();
+#endif
+}
+
+/* The last step: VALUE of pixel i less the common mode (0: none), times gain map (NULL: none) and factor. */
+#define STORE(EXPRESSION)                                                                                                \
+    do {                                                                                                                 \
+        float line[LINE] __attribute__((aligned(32)));                                                                   \
+        int64_t i = 0;                                                                                                   \
+        for (; i < n && ((uintptr_t)(out + i) & 15); i++)                                                                \
+            out[i] = (EXPRESSION)*factor[i] + 0.0f;                                                                      \
+        for (int64_t at = i; at + LINE <= n; i = at += LINE) {                                                           \
+            for (int k = 0; k < LINE; k++) {                                                                             \
+                i = at + k;                                                                                              \
+                line[k] = (EXPRESSION)*factor[i] + 0.0f;                                                                 \
+            }                                                                                                            \
+            store_line(out + at, line, streams);                                                                         \
+        }                                                                                                                \
+        for (; i < n; i++)                                                                                               \
+            out[i] = (EXPRESSION)*factor[i] + 0.0f;                                                                      \
+        end_stream(streams);                                                                                             \
+    } while (0)
+#define FINISH(VALUE)                                                                                                    \
+    do {                                                                                                                 \
+        if (map == NULL && number == 0.0)                                                                                \
+            STORE(VALUE);                                                                                                \
+        else if (map == NULL)                                                                                            \
+            STORE((float)((double)(VALUE) - number));                                                                    \
+        else if (map->is_high != NULL) {                                                                                 \
+            const uint8_t *restrict is_high = map->is_high + first;                                                      \
+            const double low = map->low, high = map->high;                                                               \
+            STORE((float)((double)(float)((double)(VALUE) - number) * (is_high[i] ? high : low)));                       \
+        } else {                                                                                                         \
+            const double *restrict each = map->each + first;                                                             \
+            STORE((float)((double)(float)((double)(VALUE) - number) * each[i]));                                         \
+        }                                                                                                                \
+    } while (0)
 
 /* For each type of raw values: subtract the pedestals; the same and the last step, of the pixels first .. stop-1. */
-#define OF_RAW(SUBTRACT, WHOLE, RAW)                                                                                         PSANACLI_CLONES static void SUBTRACT(const RAW *restrict raw, const float *restrict pedestals, float *restrict out,                                            int64_t n)                                                                          {                                                                                                                            for (int64_t i = 0; i < n; i++)                                                                                              out[i] = (float)raw[i] - pedestals[i];                                                                           }                                                                                                                        PSANACLI_CLONES static void WHOLE(const RAW *restrict raw, const float *restrict pedestals, double number,                                                  const GainMap *map, const float *restrict factor, float *restrict out,                                                    int64_t first, int64_t stop)                                                           {                                                                                                                            const int64_t n = stop - first;                                                                                          raw += first, pedestals += first, factor += first, out += first;                                                         FINISH((float)raw[i] - pedestals[i])                                                                                 }
+#define OF_RAW(SUBTRACT, WHOLE, RAW)                                                                                     \
+    PSANACLI_CLONES static void SUBTRACT(const RAW *restrict raw, const float *restrict pedestals, float *restrict out,   \
+                                         int64_t n)                                                                      \
+    {                                                                                                                    \
+        for (int64_t i = 0; i < n; i++)                                                                                  \
+            out[i] = (float)raw[i] - pedestals[i];                                                                       \
+    }                                                                                                                    \
+    PSANACLI_CLONES static void WHOLE(const RAW *restrict raw, const float *restrict pedestals, double number,            \
+                                      const GainMap *map, const float *restrict factor, float *restrict out,              \
+                                      int64_t first, int64_t stop, int streams)                                          \
+    {                                                                                                                    \
+        const int64_t n = stop - first;                                                                                  \
+        raw += first, pedestals += first, factor += first, out += first;                                                 \
+        FINISH((float)raw[i] - pedestals[i]);                                                                            \
+    }
 OF_RAW(pedestal_u1, whole_u1, uint8_t)
 OF_RAW(pedestal_u2, whole_u2, uint16_t)
 OF_RAW(pedestal_i2, whole_i2, int16_t)
@@ -40,17 +115,18 @@ OF_RAW(pedestal_i4, whole_i4, int32_t)
 OF_RAW(pedestal_f4, whole_f4, float)
 #undef OF_RAW
 
-/* The last step in place. */
+/* The last step in place, which the caches have already. */
 PSANACLI_CLONES
 static void finish(float *restrict out, const GainMap *map, const float *restrict factor, int64_t first, int64_t stop)
 {
     const double number = 0.0;
     const int64_t n = stop - first;
+    const int streams = 0;
     factor += first, out += first;
-    FINISH(out[i])
+    FINISH(out[i]);
 }
 #undef FINISH
-#undef EACH
+#undef STORE
 
 /* Bad pixels become 0, whatever they were. */
 PSANACLI_CLONES

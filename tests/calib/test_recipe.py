@@ -21,6 +21,19 @@ def test_pedestals_gain_and_mask(dtype):
     assert np.array_equal(found, (raw.astype("f4") - pedestals) * gain * mask + 0)
 
 
+@pytest.mark.parametrize("shape", [(3, 50), (32, 185, 388)])
+@pytest.mark.parametrize("offset", [0, 1, 2, 3])
+def test_the_output_may_be_anywhere(shape, offset):
+    """Large images are stored in another way than small ones, which asks for places at multiples of 16 bytes."""
+    random = np.random.default_rng(9)
+    raw, pedestals = random.integers(0, 250, shape).astype("i2"), random.normal(100, 5, shape).astype("f4")
+    room = np.full(raw.size + 8, 7, np.float32)
+    out = room[offset : offset + raw.size].reshape(shape)
+    assert Recipe("Cspad" if raw.ndim == 3 else "Opal1000", pedestals)(raw, out) is out
+    assert np.array_equal(out, raw - pedestals)
+    assert (room[:offset] == 7).all() and (room[offset + raw.size :] == 7).all()
+
+
 def test_the_gain_map_comes_before_the_gain():
     random = np.random.default_rng(2)
     raw = random.integers(0, 16000, (32, 185, 388)).astype("i2")
