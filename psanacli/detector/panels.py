@@ -16,6 +16,8 @@ HIGH_GAIN = 6.85
 """How much more a pixel of a CSPAD in low gain has to count (psana's default)."""
 _SECTIONS = 8
 _PANEL = (185, 388)
+_ALL_SECTIONS = (1 << _SECTIONS) - 1
+_ALL_PANELS = (1 << 4 * _SECTIONS) - 1
 
 
 class Cspad(AreaDetector):
@@ -28,14 +30,17 @@ class Cspad(AreaDetector):
 
     def assembled(self, record: Record) -> NDArray[Any]:
         """Return the raw image, int16, shape (32, 185, 388)."""
-        quads = record.quads
         result = np.empty((4 * _SECTIONS, *_PANEL), np.int16)
-        filled = np.zeros(len(result), bool)
-        for quad in quads:
-            places = quad.quad * _SECTIONS + _bits(quad.sectionMask)
-            result[places] = quad.data
-            filled[places] = True
-        result[~filled] = 0
+        filled = 0
+        for quad in record.quads:
+            first, mask = quad.quad * _SECTIONS, quad.sectionMask
+            if mask == _ALL_SECTIONS:
+                result[first : first + _SECTIONS] = quad.data
+            else:
+                result[first + _bits(mask)] = quad.data
+            filled |= mask << first
+        if filled != _ALL_PANELS:
+            result[filled >> np.arange(len(result)) & 1 == 0] = 0
         return result
 
     def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
