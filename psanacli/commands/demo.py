@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     examples=[
         ("psana demo", "a run of a few MB in ./psana-demo, its HDF5 file, and what to try next"),
         ("psana demo big --detector cspad --events 60 --streams 1", "full images of 4.6 MB, to measure speed"),
+        ("psana demo --dark", "with a dark run, to try psana calib"),
         ("psana demo many --detector small --events 60000 --no-translate", "many small events"),
     ]
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--streams", type=click.IntRange(1, 79), default=2, show_default=True, metavar="N", help="Number of DAQ streams."
 )
+@click.option("--dark", is_flag=True, help="Write a dark run of the images too, run 2: for psana calib.")
 @click.option("--no-translate", is_flag=True, help="Write the run only, not its HDF5 file.")
 @common.overwrite
 @common.jobs
@@ -46,6 +48,7 @@ def command(
     detector: tuple[str, ...],
     events: int | None,
     streams: int,
+    dark: bool,
     no_translate: bool,
     overwrite: bool,
     jobs: int,
@@ -71,7 +74,7 @@ def command(
             progress.advance(count - told)
             told = count
 
-        sample = write_sample(root, events=events, streams=streams, chosen=detector, progress=advance)
+        sample = write_sample(root, events=events, streams=streams, chosen=detector, dark=dark, progress=advance)
     made = [*sample.paths]
     with open_run(sample.datasource, roots=[root]) as run:
         if not no_translate:
@@ -115,6 +118,9 @@ def _next(sample: Sample, made: list[Path]) -> list[tuple[str, str]]:
         lines.insert(
             3, (f"h5ls -r {shlex.quote(str(made[-1]))}", "what is in the HDF5 file (of the package hdf5-tools)")
         )
+    if sample.dark:
+        source = f"{sample.dark} --root {shlex.quote(str(sample.root))}"
+        lines.append((f"psana calib dark {source} -d opal_1", "what the dark run tells of the camera"))
     code = f"run = psanacli.open_run('{sample.datasource}', roots=['{sample.root}']); print(run, run.detectors)"
     lines.append((f'python -c "import psanacli; {code}"', "the same run in Python"))
     return lines

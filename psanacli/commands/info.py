@@ -56,6 +56,7 @@ def _listed(ctx: click.Context, param: click.Parameter, value: str | None) -> sl
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Write the picture of --missing as PNG.")
 @common.outside
 @common.follow
+@common.calib_dir
 @common.root
 @common.explain
 @common.json_output
@@ -72,6 +73,7 @@ def command(
     tolerance: str | None,
     follow: bool,
     timeout: float | None,
+    calib_dir: str | None,
     root: tuple[str, ...],
     explain: bool,
     as_json: bool,
@@ -91,7 +93,7 @@ def command(
         console.print_json({"explain": lines}) if as_json else click.echo("\n".join(lines))
         return
     end = following.wait_for_end(datasource, root, follow, timeout)
-    runs = open_runs(end.datasource)
+    runs = open_runs(end.datasource, calib_dir=calib_dir)
     files.note_indexes(runs)
     joins.join_all(runs, requests, how, tolerance)
     if isinstance(events, slice):

@@ -96,6 +96,12 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Common mode that --calib subtracts, such as median:rows=yes 1,25,25,100, none. Default: as the "
     "constants say.",
 )
+@click.option(
+    "--bad",
+    metavar="EXPR",
+    help="With --calib: which pixels are 0, such as 'status or pixel_mask or edges(1)'; see psana help masks.  "
+    "[default: status]",
+)
 @click.option("--allow-uncalibrated", is_flag=True, help="With --calib: without pedestals images stay uncorrected.")
 @common.calib_dir
 @common.dry_run
@@ -127,6 +133,7 @@ def command(
     calib: tuple[str, ...],
     calib_form: str,
     common_mode: str | None,
+    bad: str | None,
     allow_uncalibrated: bool,
     calib_dir: str | None,
     dry_run: bool,
@@ -166,6 +173,7 @@ def command(
         calib=tuple(name.strip() for names in calib for name in names.split(",") if name.strip()),
         calib_form=calib_form,
         common_mode=common_mode,
+        bad=bad,
         allow_uncalibrated=allow_uncalibrated,
     )
     team = Team.from_options(jobs)

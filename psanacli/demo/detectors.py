@@ -51,6 +51,8 @@ class Scale:
     full_size: bool
     """Detectors at their real size, in every event; otherwise a part of them, to keep a sample small."""
     fiducials: NDArray[np.uint32]
+    dark: bool = False
+    """Whether there is no beam."""
 
 
 def _table(type_name: str, count: int, **columns: Any) -> Callable[[int], Sequence[Contribution]]:
@@ -224,7 +226,7 @@ def camera(scale: Scale) -> DemoDetector:
     rows, columns = (1024, 1024) if scale.full_size else (96, 128)
     shapes = min(scale.events, 32 if scale.full_size else scale.events)
     chosen = np.linspace(0, scale.events - 1, shapes).astype(int) if shapes else np.zeros(0, int)
-    frames = camera_frames(shapes, rows, columns, scale.step_of[chosen] / max(1, scale.steps - 1))
+    frames = camera_frames(shapes, rows, columns, scale.step_of[chosen] / max(1, scale.steps - 1), scale.dark)
     head = np.array([columns, rows, 8, 16], "<u4").tobytes()
     payloads = [head + frame.tobytes() for frame in frames]
     nearest = np.searchsorted(chosen, np.arange(scale.events), side="right") - 1
@@ -243,9 +245,9 @@ def cspad(scale: Scale) -> DemoDetector:
     sections = np.arange(32) if scale.full_size else np.array([1, 9])
     per_quad = len(sections) // len(quads)
     roi = 0xFFFFFFFF if scale.full_size else 0x0202
-    period = 1 if scale.full_size else 9
-    shapes = min(-(-scale.events // period), 6 if scale.full_size else 14)
-    frames = cspad_frames(shapes, sections).reshape(shapes, len(quads), per_quad, ROWS, COLUMNS)
+    period = 1 if scale.full_size or scale.dark else 9
+    shapes = min(-(-scale.events // period), 40 if scale.dark else 6 if scale.full_size else 14)
+    frames = cspad_frames(shapes, sections, dark=scale.dark).reshape(shapes, len(quads), per_quad, ROWS, COLUMNS)
     payloads = []
     for frame in frames:
         parts = []

@@ -28,7 +28,8 @@ from psanacli.xtc import (
 )
 from psanacli.xtc.encode import encode
 
-INSTRUMENT, EXPERIMENT, RUN = "XPP", "xppdemo26", 1
+INSTRUMENT, EXPERIMENT, RUN, DARK_RUN = "XPP", "xppdemo26", 1, 2
+DARK_EVENTS = 60
 FIRST_FIDUCIAL, RATE = 16_947, 120
 SCANNED = "XPP:LAS:DELAY"
 
@@ -43,6 +44,8 @@ CHOICES: dict[str, Callable[[Scale], DemoDetector]] = {
     "cspad": detectors.cspad,
 }
 """What can be in the run, by the name that the command line knows."""
+IMAGES = ("camera", "cspad")
+"""What a dark run has, with the timing."""
 SMALL = ("timing", "ebeam", "gas", "cavity", "monitor", "digitizer")
 """What ``small`` stands for: everything but the images."""
 
@@ -65,6 +68,8 @@ class Sample:
     size : int
         Bytes of all files.
     events, steps : int
+    dark : str
+        Data source of the dark run; empty when there is none.
     """
 
     root: Path
@@ -73,6 +78,7 @@ class Sample:
     size: int
     events: int
     steps: int
+    dark: str = ""
 
 
 def write_sample(
@@ -81,6 +87,7 @@ def write_sample(
     events: int | None = None,
     streams: int = 2,
     chosen: Sequence[str] = (),
+    dark: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Sample:
     """Write the sample experiment below the directory `root`.
@@ -96,6 +103,8 @@ def write_sample(
     chosen : sequence of str
         Names of `CHOICES`, or ``small``.  Detectors that are asked for by name are written at their full size, in
         every event; without any all are written, small ones for a run of a few MB.
+    dark : bool
+        Write a dark run of 60 events of the images too, which comes after the run.
     progress : function
         Is told how many events are written, now and then.
 
@@ -109,33 +118,51 @@ def write_sample(
     count = 120 if events is None else events
     if count < 1 or not 1 <= streams <= 79:
         raise UsageError(f"{count} events in {streams} streams cannot be made", "at least 1 event, and 1 to 79 streams")
+    names = _names(chosen)
     steps = min(4, count)
-    step_of = np.arange(count) * steps // count
-    fiducials = ((FIRST_FIDUCIAL + np.arange(count) * 3) % MAX_FIDUCIALS).astype(np.uint32)
-    scale = Scale(count, step_of, steps, bool(chosen), fiducials)
-    instruments = [CHOICES[name](scale) for name in _names(chosen)]
     root = Path(root)
     home = root / INSTRUMENT / EXPERIMENT
-    sources = {name: node(f"172.21.38.{10 + number}", 5000 + number) for number, name in enumerate(_names(chosen))}
-    nodes = list(sources.values())
-    with (
-        _whole(home) as directory,
-        RunWriter(
-            directory, EXPERIMENT, RUN, streams=streams, start=1_790_000_000, rate=RATE, first_fiducial=FIRST_FIDUCIAL
-        ) as run,
-    ):
-        run.configure(_configuration(instruments, nodes))
-        for step in range(steps):
-            numbers = np.flatnonzero(step_of == step)
-            run.begin_step([_scan(step, steps, len(numbers))])
-            for number in numbers.tolist():
-                run.event(list(_event(number, instruments, nodes, run)))
-                if number % 256 == 0:
-                    progress(number)
+    with _whole(home) as directory:
+        written = _write(directory, RUN, names, _scale(count, steps, bool(chosen)), streams, progress)
+        if dark:
+            images = [name for name in names if name in (*IMAGES, "timing")]
+            _write(directory, DARK_RUN, images, _scale(DARK_EVENTS, 1, bool(chosen), dark=True), 1, lambda count: None)
     progress(count)
-    paths = [home / "xtc" / path.name for path in run.paths]
+    paths = [home / "xtc" / path.name for path in written]
     size = sum(path.stat().st_size for path in paths)
-    return Sample(root, f"exp={EXPERIMENT}:run={RUN}", paths, size, count, steps)
+    source = f"exp={EXPERIMENT}:run="
+    return Sample(root, f"{source}{RUN}", paths, size, count, steps, f"{source}{DARK_RUN}" if dark else "")
+
+
+def _scale(count: int, steps: int, full_size: bool, *, dark: bool = False) -> Scale:
+    fiducials = ((FIRST_FIDUCIAL + np.arange(count) * 3) % MAX_FIDUCIALS).astype(np.uint32)
+    return Scale(count, np.arange(count) * steps // count, steps, full_size, fiducials, dark)
+
+
+def _write(
+    directory: Path,
+    number: int,
+    names: Sequence[str],
+    scale: Scale,
+    streams: int,
+    progress: Callable[[int], None],
+) -> Sequence[Path]:
+    """Write one run; return its files."""
+    instruments = [CHOICES[name](scale) for name in names]
+    nodes = [node(f"172.21.38.{10 + place}", 5000 + place) for place in range(len(names))]
+    start = 1_790_000_000 + 600 * (number - RUN)
+    with RunWriter(
+        directory, EXPERIMENT, number, streams=streams, start=start, rate=RATE, first_fiducial=FIRST_FIDUCIAL
+    ) as run:
+        run.configure(_configuration(instruments, nodes))
+        for step in range(scale.steps):
+            chosen = np.flatnonzero(scale.step_of == step)
+            run.begin_step([_scan(step, scale.steps, len(chosen))])
+            for event in chosen.tolist():
+                run.event(list(_event(event, instruments, nodes, run)))
+                if event % 256 == 0:
+                    progress(event)
+    return run.paths
 
 
 @contextmanager
@@ -147,7 +174,7 @@ def _whole(home: Path) -> Iterator[Path]:
             yield Path(directory)
             final = home / "xtc"
             final.mkdir(exist_ok=True)
-            for old in final.glob(f"{EXPERIMENT}-r{RUN:04d}-s*-c*.xtc"):
+            for old in final.glob(f"{EXPERIMENT}-r000[{RUN}{DARK_RUN}]-s*-c*.xtc"):
                 old.unlink()
             for path in sorted(Path(directory).iterdir()):
                 path.rename(final / path.name)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 ROWS, COLUMNS = 185, 388
 PIXEL_MM = 0.10992
+FEW = 6
+"""Pixels of the camera that are hot, and as many that are noisy, in the dark."""
 RINGS_MM = ((18.0, 90.0, 0.9), (31.5, 220.0, 1.1), (44.0, 120.0, 1.3), (57.0, 60.0, 1.6))
 """Radius, height and width of the powder rings."""
 
@@ -39,7 +41,7 @@ def cspad_radius() -> NDArray[np.float32]:
     return radius
 
 
-def cspad_frames(count: int, sections: NDArray[np.intp], seed: int = 1) -> NDArray[np.int16]:
+def cspad_frames(count: int, sections: NDArray[np.intp], seed: int = 1, dark: bool = False) -> NDArray[np.int16]:
     """Return raw frames of a CSPAD: pedestal, common mode, noise, rings and a few bright spots.
 
     Parameters
@@ -49,7 +51,9 @@ def cspad_frames(count: int, sections: NDArray[np.intp], seed: int = 1) -> NDArr
     sections : array of int
         Which of the 32 sections are read out.
     seed : int
-        Of the random numbers.
+        Of the random numbers; decides about the pedestals too.
+    dark : bool
+        Without rings and spots.
 
     Returns
     -------
@@ -63,19 +67,21 @@ def cspad_frames(count: int, sections: NDArray[np.intp], seed: int = 1) -> NDArr
     pedestal = generator.normal(1200, 60, radius.shape).astype(np.float32)
     frames = np.empty((count, *radius.shape), np.int16)
     for frame in frames:
-        energy = np.float32(generator.uniform(0.4, 1.6))
+        energy = np.float32(0 if dark else generator.uniform(0.4, 1.6))
         noise = generator.standard_normal(radius.shape, np.float32)
         noise *= 3 + np.sqrt(energy * signal)
         common = generator.normal(0, 6, (len(sections), 1, 1)).astype(np.float32)
         noise += pedestal + common + energy * signal
         spots = tuple(generator.integers(0, size, 40) for size in radius.shape)
-        noise[spots] += generator.uniform(500, 4000, 40)
+        noise[spots] += 0 if dark else generator.uniform(500, 4000, 40)
         np.clip(noise, 0, 16383, out=noise)
         frame[...] = noise
     return frames
 
 
-def camera_frames(count: int, rows: int, columns: int, delays: NDArray[np.float64]) -> NDArray[np.uint8]:
+def camera_frames(
+    count: int, rows: int, columns: int, delays: NDArray[np.float64], dark: bool = False
+) -> NDArray[np.uint8]:
     """Return frames of a beam-profile camera: a spot that moves with the scanned delay.
 
     Parameters
@@ -84,6 +90,8 @@ def camera_frames(count: int, rows: int, columns: int, delays: NDArray[np.float6
         Number and shape of the frames.
     delays : array of float
         Scanned value of each frame, 0 to 1; it moves the spot to the right.
+    dark : bool
+        Without the spot, and with a few pixels that are hot or noisy.
 
     Returns
     -------
@@ -99,5 +107,10 @@ def camera_frames(count: int, rows: int, columns: int, delays: NDArray[np.float6
         spot = generator.uniform(120, 200) * np.exp(
             -(((x - centre_x) / (columns / 12)) ** 2) - ((y - centre_y) / (rows / 10)) ** 2
         )
-        frame[...] = np.clip(spot + generator.normal(16, 1.5, spot.shape), 0, 255)
+        frame[...] = np.clip((0 if dark else spot) + generator.normal(16, 1.5, spot.shape), 0, 255)
+    if dark:
+        places = np.random.default_rng(4).choice(rows * columns, 2 * FEW, replace=False)
+        flat = frames.reshape(count, -1)
+        flat[:, places[:FEW]] += 90
+        flat[:, places[FEW:]] += generator.integers(0, 60, (count, FEW), np.uint8)
     return frames

@@ -131,5 +131,3 @@ def _create(tree: _Tree, dataset: Dataset, compression: Compression) -> None:
     parent, _, name = dataset.path.rpartition("/")
     space = h5s.create_simple((dataset.rows,), (h5s.UNLIMITED,))
     h5d.create(tree.open(parent), os.fsencode(name), dataset.form.type_id, space, creation)
-
-

@@ -8,14 +8,17 @@ recipes for itself, and checks that its constants are the same.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli.calib import mask_of, type_of
 from psanacli.detector import AreaDetector, find_detector, has_image
 from psanacli.errors import ConstantsError, UsageError
 from psanacli.hdf5 import calibstore, cspad_module
@@ -48,15 +51,18 @@ class Correction:
         As the original's module did it: int16, in the type of the raw data.
     common_mode : str or None
         What was asked for; None for what the constants say.
+    bad : str or None
+        Which pixels are 0; None for those with a bad status.
     allow_uncalibrated : bool
         Without pedestals images stay as they were taken.
     constants : tuple of (str, str)
-        Types that are used, and the checksums of their files.
+        Types that are used, and the checksums of their files; that of the mask, when `bad` made it.
     """
 
     source: str
     in_type: bool
     common_mode: str | None
+    bad: str | None
     allow_uncalibrated: bool
     constants: tuple[tuple[str, str], ...] = ()
 
@@ -137,7 +143,7 @@ class Images:
                 f"{key.source.name}: only images of CSPADs were stored corrected in the type of the raw data",
                 f"leave out --calib-form {IN_TYPE}",
             )
-        asked = Correction(key.source.name, in_type, options.common_mode, options.allow_uncalibrated)
+        asked = Correction(key.source.name, in_type, options.common_mode, options.bad, options.allow_uncalibrated)
         corrector = Corrector(planner.run, asked)
         correction = corrector.used()
         if not corrector.calibrated:
@@ -191,6 +197,7 @@ class Corrector:
         self.correction = correction
         self._run = run
         self._module = cspad_module.Module(found, correction.allow_uncalibrated) if correction.in_type else None
+        self._mask = self._masked()
         numbers = found.event_numbers
         self.recipe = None if self._module or not len(numbers) else self._recipe(int(numbers[0]))
         if correction.constants and correction.constants != self.used().constants:
@@ -212,17 +219,37 @@ class Corrector:
 
     def used(self) -> Correction:
         """Return the correction with the checksums of the constants that are used."""
-        correction = self.correction
-        constants = tuple(sorted((each.type, each.checksum) for each in self.detector.constants.used))
-        return Correction(
-            correction.source, correction.in_type, correction.common_mode, correction.allow_uncalibrated, constants
-        )
+        constants = sorted((each.type, each.checksum) for each in self.detector.constants.used)
+        if self._mask is not None:
+            constants.append(("mask", hashlib.sha256(self._mask).hexdigest()))
+        return replace(self.correction, constants=tuple(constants))
+
+    @property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """The mask that is applied, in the shape of the images; None when there is none."""
+        return self.detector.status_as_mask() if self._mask is None else self._mask
+
+    def _masked(self) -> NDArray[np.uint8] | None:
+        """Return the mask that was asked for."""
+        bad, detector = self.correction.bad, self.detector
+        if bad is None:
+            return None
+        known = detector.constants
+
+        def constants(name: str) -> tuple[NDArray[Any], Path | None]:
+            found = known.get(name)
+            return (known.need(name).array, None) if found is None else (found.array, found.file)
+
+        shape = known.kind.file_shape(type_of("pixel_mask"), detector.shape) or detector.shape
+        mask = known.oriented(mask_of(bad, detector.name, shape, constants).mask)
+        return np.ascontiguousarray(mask.reshape(detector.shape))
 
     def _recipe(self, event: int) -> Any:
         correction = self.correction
         return self.detector.recipe(
             self._run.events[event],
             common_mode=correction.common_mode,
+            mask=self._mask,
             allow_uncalibrated=correction.allow_uncalibrated,
         )
 

@@ -56,7 +56,8 @@ def add(plan: Plan, detector: AreaDetector, corrector: Corrector, source: Source
     group = f"{GROUP}/recipe/{source_group(source)}"
     plan.group(group, _attributes(source))
     plan.group(group, (("common_mode", corrector.common_mode), ("calibrated", np.uint8(corrector.calibrated))))
-    mask = detector.status_as_mask() if corrector.calibrated else None
+    plan.group(group, (("bad", corrector.correction.bad or "status"),))
+    mask = corrector.mask if corrector.calibrated else None
     if mask is not None:
         plan.values.append(_value(group, "mask", form_of("u1"), mask, packed=True))
 

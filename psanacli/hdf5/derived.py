@@ -163,4 +163,3 @@ _COLUMNS: dict[tuple[str, str], Callable[[Batch], Array]] = {
     **{(f"OceanOptics.DataV{version}", "nonlinerCorrected"): _corrected for version in (1, 2, 3)},
     **{("Pds.DetInfo", name): _sources(name) for name in _SOURCE},
 }
-

@@ -158,9 +158,7 @@ class Worker:
             configs = objects.config[rows]
             for config in np.unique(configs).tolist():
                 same = np.flatnonzero(configs == config)
-                layout = (
-                    bind(objects.key.xtc_type, table.config) if table.config else self.run.layout(objects, config)
-                )
+                layout = bind(objects.key.xtc_type, table.config) if table.config else self.run.layout(objects, config)
                 starts, sizes = payload.starts[same], payload.sizes[same]
                 fits = layout.fits(payload.buffer, starts, sizes)
                 if not fits.all():

@@ -133,5 +133,3 @@ def in_configure(planner: Planner, key: Key) -> Objects | None:
     event = np.zeros(1, np.int64)
     damage = table.contributions["damage"][contribution]
     return Objects(key, datagram, offset, size, flags, config, product, event, damage, np.ones(1, bool))
-
-

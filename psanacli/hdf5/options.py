@@ -56,6 +56,8 @@ class TranslateOptions:
         raw images and in their place, as the original had it of CSPADs.
     common_mode : str or None
         The common mode that is subtracted from them; None for what the constants say.
+    bad : str or None
+        Which of their pixels are 0, as `psanacli.calib.mask_of` takes it; None for those with a bad status.
     allow_uncalibrated : bool
         Images of detectors without pedestals are written as they were taken.
     """
@@ -73,6 +75,7 @@ class TranslateOptions:
     calib: tuple[str, ...] = ()
     calib_form: str = BESIDE
     common_mode: str | None = None
+    bad: str | None = None
     allow_uncalibrated: bool = False
 
     def __post_init__(self) -> None:
@@ -86,10 +89,10 @@ class TranslateOptions:
                 f"corrected images cannot be stored as {self.calib_form!r}",
                 did_you_mean(self.calib_form, CALIB_FORMS, f"one of {', '.join(CALIB_FORMS)}"),
             )
-        if not self.calib and (self.calib_form != BESIDE or self.common_mode or self.allow_uncalibrated):
+        if not self.calib and (self.calib_form != BESIDE or self.common_mode or self.bad or self.allow_uncalibrated):
             raise UsageError("no detector is named whose images are to be corrected", "say --calib DETECTOR")
-        if self.common_mode and self.calib_form == IN_TYPE:
-            raise UsageError("the common mode of images in the type of the raw ones is that of their constants")
+        if (self.common_mode or self.bad) and self.calib_form == IN_TYPE:
+            raise UsageError("images in the type of the raw ones have the common mode of their constants, and no mask")
         if self.aligned and self.split:
             raise UsageError("an aligned file has no steps, so it cannot be split by steps")
 

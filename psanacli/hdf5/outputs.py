@@ -121,4 +121,3 @@ def _without_end(made: Plan) -> None:
         if group.startswith(f"{CONFIGURE}/Run:") and group.count("/") == 1:
             for name in ("end.seconds", "end.nanoseconds"):
                 attributes.pop(name, None)
-

@@ -283,9 +283,7 @@ class Planner:
             )
         )
 
-    def _columns(
-        self, objects: Objects, layout: TypeLayout, group: str, config: Record | None
-    ) -> tuple[Column, ...]:
+    def _columns(self, objects: Objects, layout: TypeLayout, group: str, config: Record | None) -> tuple[Column, ...]:
         """Return the columns of a table, large enough for the largest objects, so that no array has to be cut."""
         stored = np.flatnonzero(objects.stored)
         if not len(stored):

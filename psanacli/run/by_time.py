@@ -97,9 +97,7 @@ def build(
     is_control = stream >= first_control
     if is_control.all():
         is_control = np.zeros(len(stream), bool)  # a run of control streams only: they are its streams
-    headers = _Headers(
-        datagrams, stream, service(datagrams), fiducials(datagrams).astype(np.int64), clock, is_control
-    )
+    headers = _Headers(datagrams, stream, service(datagrams), fiducials(datagrams).astype(np.int64), clock, is_control)
     events, heads, lonely = _events(headers)
     place = np.zeros(len(stream), np.int64)
     place[events.rows] = events.owner + 1

@@ -138,10 +138,7 @@ class _Found(NamedTuple):
 def _find(table: RunTable) -> _Found:
     contents = table.contents
     numbers = {
-        number
-        for products in contents.products.values()
-        for number, product in products
-        if is_config(product.xtc_type)
+        number for products in contents.products.values() for number, product in products if is_config(product.xtc_type)
     }
     parts = [contents.of_key(number) for number in sorted(numbers)]
     contributions = np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)

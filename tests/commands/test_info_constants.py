@@ -38,3 +38,7 @@ def test_info_tells_which_constants_apply(tmp_path: Path) -> None:
     out = psana("info", *sample, "--detectors")[1]
     assert f"constants in {store.directory}" in out and "none applies" in out
     assert "geometry, pedestals" in psana("info", *sample)[1]
+    elsewhere = tmp_path / "XPP" / "mine"
+    store.directory.rename(elsewhere)
+    assert "geometry, pedestals" not in psana("info", *sample)[1]
+    assert "geometry, pedestals" in psana("info", *sample, "--calib-dir", tmp_path / "{instr}" / "mine")[1]

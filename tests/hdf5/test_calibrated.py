@@ -148,6 +148,18 @@ def test_the_common_mode_can_be_chosen(sample: Sample, calib_dir: Path, opened: 
         assert file[f"{STORED}/recipe/{CSPAD}"].attrs["common_mode"] == "none"
 
 
+def test_what_is_bad_can_be_chosen(sample: Sample, calib_dir: Path, opened: Run, tmp_path: Path) -> None:
+    out = made(sample, calib_dir, tmp_path / "a.h5", "--calib", CAMERA, "--bad", "status or edges(3) or row == 20")
+    camera: Any = opened.detector(CAMERA)
+    mask = camera.mask(edges=3).copy()
+    mask[20] = 0
+    assert np.array_equal(images(out, CAMERA)[0], expected(opened, CAMERA, mask=mask))
+    with h5py.File(out) as file:
+        recipe = file[f"{STORED}/recipe/{CAMERA}"]
+        assert np.array_equal(recipe["mask"][()], mask)
+        assert recipe.attrs["bad"] == "status or edges(3) or row == 20"
+
+
 def test_in_the_type_of_the_raw_images(sample: Sample, calib_dir: Path, opened: Run, tmp_path: Path) -> None:
     """Without a file of the common mode there is none; the rest is one formula."""
     out = made(sample, calib_dir, tmp_path / "a.h5", "--calib", CSPAD, "--calib-form", "in-type", "-n", "10")
@@ -263,6 +275,8 @@ def test_missing_constants(sample: Sample, tmp_path: Path, opened: Run, capsys: 
         (["--calib", "EBeam"], 3, "EBeam"),
         (["--calib", CAMERA, "--calib-form", "in-type"], 2, "only images of CSPADs"),
         (["--calib", CAMERA, "--common-mode", "histogramm"], 2, "histogram"),
+        (["--calib", CAMERA, "--bad", "statos"], 2, "did you mean status"),
+        (["--calib", CAMERA, "--bad", "pixel_gain < 1"], 6, "pixel_gain"),
         (["--calib-form", "instead"], 2, "--calib"),
     ],
 )

@@ -151,9 +151,7 @@ class Bound:
             found += first
         return found
 
-    def among(
-        self, numbers: NDArray[np.int64], advance: Callable[[int], None] | None = None
-    ) -> NDArray[np.int64]:
+    def among(self, numbers: NDArray[np.int64], advance: Callable[[int], None] | None = None) -> NDArray[np.int64]:
         """Return those of some events for which a condition holds, in the same order; repeated ones stay."""
         found = [self.select(first, stop, advance) for first, stop in self._stretches(numbers)]
         return numbers[np.isin(numbers, np.concatenate([np.zeros(0, np.int64), *found]), kind="sort")]
