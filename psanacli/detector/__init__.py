@@ -1,5 +1,6 @@
 """Detectors: one lookup from the names that users know to data, constants and corrected images."""
 
+from psanacli.detector.acqiris import Acqiris, WaveformBlock, Waveforms
 from psanacli.detector.area import AreaDetector, ImageBlock
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import has_image
@@ -8,7 +9,7 @@ from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
-from psanacli.detector.waveforms import Acqiris, EpixSampler, Generic1D, Imp, Waveforms
+from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
 
 __all__ = [
     "Acqiris",
@@ -28,6 +29,7 @@ __all__ = [
     "Tdc",
     "TimeTool",
     "UsdUsb",
+    "WaveformBlock",
     "Waveforms",
     "find_detector",
     "has_image",

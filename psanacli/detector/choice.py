@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from psanacli.detector.acqiris import Acqiris
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
-from psanacli.detector.waveforms import Acqiris, EpixSampler, Generic1D, Imp
+from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
 from psanacli.run import CONTROL_NAMES
 
 if TYPE_CHECKING:

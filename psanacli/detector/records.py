@@ -11,8 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psanacli.errors import UsageError, did_you_mean, fold
-from psanacli.run import Detector, Event, Key
-from psanacli.run.readers import Reader
+from psanacli.run import Detector, Event, Key, Reader
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Detectors that sample a signal: Acqiris, IMP, and those with ``Generic1D`` data (wave 8, LeCroy, QuadAdc)."""
+"""Detectors that sample a signal: IMP, ePix samplers, and those with ``Generic1D`` data (wave 8, LeCroy, QuadAdc)."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,114 +10,8 @@ from numpy.typing import NDArray
 from psanacli.detector.records import RecordDetector
 from psanacli.errors import DataError
 from psanacli.run import Event
-from psanacli.xtc import Record
 
 Floats = NDArray[np.float64]
-
-
-class Waveforms(NamedTuple):
-    """Waveforms of one event.
-
-    Attributes
-    ----------
-    values : ndarray of float64, shape (channels, samples)
-        Volts.
-    times : ndarray of float64, shape (channels, samples)
-        Seconds after the trigger.
-    """
-
-    values: Floats
-    times: Floats
-
-
-class Acqiris(RecordDetector):
-    """An Acqiris digitizer; also ``SharedAcqADC`` of the beam line, which carries its configuration with it.
-
-    Values follow the format: a sample is ``raw x fullScale / 65536 - offset`` volts with range and offset of its
-    channel among the configured ones, and was taken ``i x sampInterval + pos`` seconds after the trigger, with ``pos``
-    of the time stamp of its segment.  Segments stand one after the other.
-    """
-
-    main = ("Acqiris.DataDesc", "Bld.BldDataAcqADC")
-
-    def raw(self, event: Event) -> NDArray[np.int16] | None:
-        """Return the samples as they were stored, None when the event has none.
-
-        Returns
-        -------
-        ndarray of int16, shape (channels, segments, samples)
-            10 bits, in the upper bits.
-        """
-        found = self._parts(event)
-        return None if found is None else np.stack([element.waveforms for element in found[1].data])
-
-    def waveforms(self, event: Event, *, aligned: bool = True) -> Waveforms | None:
-        """Return volts and seconds of all channels.
-
-        Parameters
-        ----------
-        event : Event
-            Which event.
-        aligned : bool
-            Shift each segment by whole samples so that the trigger is at the same column in all events: sample ``i`` is
-            in column ``i + int(pos / sampInterval)``.  False leaves it in column ``i``.
-
-        Returns
-        -------
-        Waveforms or None
-            Each of shape (channels, segments x samples).  Where nothing was sampled, values and times are 0.
-        """
-        found = self._parts(event)
-        if found is None:
-            return None
-        config, data = found
-        horizontal = config.horiz
-        interval, samples, segments = horizontal.sampInterval, horizontal.nbrSamples, horizontal.nbrSegments
-        values = np.zeros((len(data.data), segments * samples))
-        times = np.zeros_like(values)
-        steps = np.arange(samples) * interval
-        for channel, (element, vertical) in enumerate(zip(data.data, config.vert, strict=False)):
-            length = min(element.nbrSamplesInSeg, samples)
-            slope, offset, stored = vertical.slope, vertical.offset, element.waveforms
-            for segment, stamp in enumerate(element.timestamp):
-                shift = _whole_samples(stamp.pos, interval) if aligned else 0
-                first = segment * element.nbrSamplesInSeg + shift
-                start, stop = max(first, 0), min(first + length, values.shape[1])
-                if start >= stop:
-                    continue
-                taken = slice(start - first, stop - first)
-                values[channel, start:stop] = stored[segment, taken] * slope - offset
-                times[channel, start:stop] = steps[taken] + stamp.pos
-        return Waveforms(values, times)
-
-    def waveform(self, event: Event, *, aligned: bool = True) -> Floats | None:
-        """Return the waveforms in volts, float64, shape (channels, samples); see `waveforms`."""
-        found = self.waveforms(event, aligned=aligned)
-        return None if found is None else found.values
-
-    def times(self, event: Event, *, aligned: bool = True) -> Floats | None:
-        """Return when the samples were taken: seconds, float64, shape (channels, samples); see `waveforms`."""
-        found = self.waveforms(event, aligned=aligned)
-        return None if found is None else found.times
-
-    def __call__(self, event: Event) -> Waveforms | None:
-        """Return volts and seconds; see `waveforms`."""
-        return self.waveforms(event)
-
-    def _parts(self, event: Event) -> tuple[Record, Record] | None:
-        """Return configuration and data of an event."""
-        record = self.get(event)
-        if record is None:
-            return None
-        if record.xtc_type.name.startswith("Bld."):
-            return record.config, record.data
-        return record._config_, record
-
-
-def _whole_samples(position: float, interval: float) -> int:
-    """Return how many samples a time is, cut towards zero; 0 when it is no number."""
-    count = position / interval if interval else 0.0
-    return int(count) if np.isfinite(count) else 0
 
 
 class Imp(RecordDetector):

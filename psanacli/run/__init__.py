@@ -37,6 +37,7 @@ from psanacli.run.origins import Origin
 from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
+from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.run import Block, Run, Stream, open_run, open_runs
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
@@ -132,6 +133,7 @@ __all__ = [
     "Places",
     "Presence",
     "Product",
+    "Reader",
     "Roots",
     "Rules",
     "Run",

@@ -180,6 +180,21 @@ def test_a_segment_beyond_the_record_is_left_out(run: Run) -> None:
     assert (detector.waveform(run.events[2], aligned=False)[0] == volts(2, 0).ravel()).all()
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize("max_bytes", [1, 1 << 20])
+def test_blocks_have_the_waveforms_of_their_events(run: Run, aligned: bool, max_bytes: int) -> None:
+    detector = run.detector("AmoETof.0:Acqiris.0")
+    seen = []
+    for block in detector.blocks(aligned=aligned, max_bytes=max_bytes):
+        assert len(block) == len(block.events) == (1 if max_bytes == 1 else EVENTS)
+        for event, values, times in zip(block.events, block.values, block.times, strict=True):
+            single = detector.waveforms(event, aligned=aligned)
+            assert np.array_equal(single.values, values) and np.array_equal(single.times, times)
+            seen.append(event.index)
+    assert seen == [0, 1, 2]
+    assert [event.index for block in detector.blocks(events=slice(1, 3)) for event in block.events] == [1, 2]
+
+
 def test_imp(run: Run) -> None:
     detector, event = run.detector("Imp"), run.events[0]
     samples = (np.arange(20).reshape(5, 4) + 990).T

@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psanacli.detector.monitors import OceanOptics, UsdUsb
-from psanacli.detector.timing import Evr
-from psanacli.detector.variables import ControlData, EpicsDetector
-from psanacli.detector.waveforms import Acqiris, Imp
+from psanacli.detector import Acqiris, ControlData, EpicsDetector, Evr, Imp, OceanOptics, UsdUsb
 from psanacli.errors import NotFoundError, PsanaError, UsageError
 from psanacli.run import Event, Run, summarise
 from psanacli.xtc import TYPE_ANY, TYPE_XTC, Source
