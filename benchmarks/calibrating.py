@@ -81,7 +81,7 @@ def main() -> None:
                 rounds=24,
             )
     at_most("CSPAD from file, no common mode / numpy from file", without / plain, 1.2, f"{plain * 1e3:.2f} ms of numpy")
-    at_least("CSPAD from file, no common mode, events/s", 1 / without, 350, f"{without * 1e3:.2f} ms")
+    at_least("CSPAD from file, no common mode, events/s", 1 / without, 300, f"{without * 1e3:.2f} ms")
     at_least("CSPAD from file, with common mode, events/s", 1 / common, 250, f"{common * 1e3:.2f} ms")
     finish()
 
