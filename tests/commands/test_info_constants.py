@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from commands.cluster import psana
+from click.testing import CliRunner
 
 import psanacli
 from psanacli.calib import Store
+from psanacli.commands.info import command
 from psanacli.demo import write_sample
+
+
+def info(*words: str | Path) -> str:
+    result = CliRunner().invoke(command, [str(word) for word in words])
+    if result.exception:
+        raise result.exception
+    return result.stdout
 
 
 def test_info_tells_which_constants_apply(tmp_path: Path) -> None:
     """Beside the directory of the data stands that of constants; types without a file for the run are told too."""
     made = write_sample(tmp_path, events=2, chosen=["cspad"], streams=1)
     sample = [made.datasource, "--root", str(made.root)]
-    code, out, errors = psana("info", *sample, "--json")
-    assert code == 0, errors
-    (run,) = json.loads(out)["runs"]
+    (run,) = json.loads(info(*sample, "--json"))["runs"]
     assert "constants" not in run
     store = Store(Path(run["directory"]).parent / "calib")
     with psanacli.open_run(made.datasource, roots=[made.root]) as opened:
@@ -28,17 +34,17 @@ def test_info_tells_which_constants_apply(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1\n")
     (store.source_directory("XppGon.0:Opal1000.7") / "pedestals").mkdir(parents=True)
-    (run,) = json.loads(psana("info", *sample, "--json")[1])["runs"]
+    (run,) = json.loads(info(*sample, "--json"))["runs"]
     assert [(row["detector"], row["type"], row["range"]) for row in run["constants"]] == [
         (source, "geometry", "0-end"),
         (source, "pedestals", "1-end"),
         (source, "pixel_gain", None),
     ]
     assert run["constants"][1]["file"].endswith("pedestals/1-end.data") and run["constants"][2]["file"] is None
-    out = psana("info", *sample, "--detectors")[1]
+    out = info(*sample, "--detectors")
     assert f"constants in {store.directory}" in out and "none applies" in out
-    assert "geometry, pedestals" in psana("info", *sample)[1]
+    assert "geometry, pedestals" in info(*sample)
     elsewhere = tmp_path / "XPP" / "mine"
     store.directory.rename(elsewhere)
-    assert "geometry, pedestals" not in psana("info", *sample)[1]
-    assert "geometry, pedestals" in psana("info", *sample, "--calib-dir", tmp_path / "{instr}" / "mine")[1]
+    assert "geometry, pedestals" not in info(*sample)
+    assert "geometry, pedestals" in info(*sample, "--calib-dir", tmp_path / "{instr}" / "mine")
