@@ -77,6 +77,12 @@ def _pair_option(name: str, metavar: str, text: str) -> Callable[[common.F], com
 @_pair_option("--quantiles", "LOW,HIGH", "With psana: of the sample, what is averaged.  [default: 0.05,0.95]")
 @click.option("--gate-sigmas", type=float, metavar="X", help="Half the width of what is averaged.  [default: 6]")
 @click.option("--missing-ok", is_flag=True, help="Missing gain ranges, or events of a list, are no error.")
+@click.option(
+    "--injection",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="ePix10ka: derive pedestals of AHL-L and AML-L from constants of charge injection in this repository.",
+)
 @common.output
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the result as PNG.")
 @click.option("--deploy", "do_deploy", is_flag=True, help="Put the constants into the store.")
@@ -99,6 +105,7 @@ def command(
     number: int | None,
     skip: int,
     missing_ok: bool,
+    injection: str | None,
     output: str | None,
     png: str | None,
     do_deploy: bool,
@@ -121,7 +128,7 @@ def command(
     a Jungfrau dark_min and dark_max.
     """
     from psanacli.calib import DarkOptions, RunRange
-    from psanacli.dark import plan_dark, process
+    from psanacli.dark import plan_dark, process, with_low_gain
     from psanacli.errors import DataError
     from psanacli.parallel import Team
     from psanacli.run import open_runs
@@ -157,6 +164,8 @@ def command(
         result = process(plan, team, advance=progress.advance)
     if result is None:
         return
+    if injection is not None:
+        result = with_low_gain(result, Path(injection))
     deployments = place.plan(result, comment) if place else []
     _show(result, deployments, as_json)
     _write(result, paths)
@@ -364,6 +373,8 @@ def _show(result: DarkResult, deployments: list[Deployment], as_json: bool) -> N
     if bits:
         console.table(("gain", "bit", "pixels", "why they are bad"), bits, align="<>><")
     _tell(plan)
+    for note in result.notes:
+        console.warn(note)
     for each in result.modes:
         for note in each.dark.notes:
             console.warn(f"{each.mode.name}: {note}" if each.mode.name else note)

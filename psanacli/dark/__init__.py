@@ -10,6 +10,7 @@
 
 from psanacli.dark.fill import process
 from psanacli.dark.frames import Frames
+from psanacli.dark.injection import low_gain_pedestals, with_low_gain
 from psanacli.dark.modes import EPIX10KA_MODES, JUNGFRAU_MODES, GainMode
 from psanacli.dark.picture import picture
 from psanacli.dark.plan import METHODS, DarkPlan, ModePlan, plan_dark
@@ -25,7 +26,9 @@ __all__ = [
     "GainMode",
     "ModePlan",
     "ModeResult",
+    "low_gain_pedestals",
     "picture",
     "plan_dark",
     "process",
+    "with_low_gain",
 ]

@@ -123,14 +123,16 @@ def _epix10ka(step: Step, run: Run, source: str) -> tuple[GainMode, str]:
                 "choose the dark steps with --where or --events",
             )
         return mode, ""
-    if found is None:
-        raise DataError(f"{place}: {source} has no gain mode that is known", "no range has most of its pixels")
-    if len(run.steps) == len(EPIX10KA_MODES) and found is not EPIX10KA_MODES[step.number]:
-        return (
-            found,
-            f"{place}: no label, and the configuration says {found.name}, where the order of steps has another",
+    ordered = EPIX10KA_MODES[step.number] if len(run.steps) == len(EPIX10KA_MODES) else None
+    if found is not None:
+        other = f", the order of steps {ordered.name}" if ordered is not None and ordered is not found else ""
+        return found, f"{place}: no label; the configuration says {found.name}{other}"
+    if ordered is None:
+        raise DataError(
+            f"{place}: {source} has no gain mode that is known",
+            "there is no label, no range has most of its pixels, and the run does not have five steps",
         )
-    return found, f"{place}: no label; the configuration says {found.name}"
+    return ordered, f"{place}: neither label nor configuration tell; taken as {ordered.name} by the order of steps"
 
 
 def configured_epix10ka(config: Any) -> GainMode | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -72,11 +72,17 @@ class DarkResult:
     plan : DarkPlan
     modes : tuple of ModeResult
     seconds : float
+    derived : dict of int to ndarray
+        Pedestals of gain ranges that were not measured, but derived.
+    notes : tuple of str
+        About these.
     """
 
     plan: DarkPlan
     modes: tuple[ModeResult, ...]
     seconds: float
+    derived: dict[int, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def bad(self) -> int:
@@ -94,7 +100,8 @@ class DarkResult:
 
         Pedestals and rms are rounded to 0.001 ADU.  Ranges that were not measured have pedestals 0 and rms 1, as the
         original takes them; those of ePix10ka after switching (AHL-L, AML-L) have the pedestals of the fixed low gain
-        range, which is the same amplifier, with the method ``robust``, and 0 with the method ``psana``.
+        range, which is the same amplifier, with the method ``robust``, and 0 with the method ``psana``; unless they are
+        `derived` from charge injection.
         """
         ranges = len(names_of_ranges(self.plan.source))
         made: dict[str, Array] = {}
@@ -108,6 +115,9 @@ class DarkResult:
                 array[index] = value
             if name == "pedestals" and ranges > len(EPIX10KA_MODES) and self.plan.method == "robust" and _FL in values:
                 array[_AHL_L] = array[_AML_L] = array[_FL]
+            if name == "pedestals":
+                for index, value in self.derived.items():
+                    array[index] = np.round(value, _DECIMALS)
             made[name] = array
         if ranges:
             made["pixel_mask"] = np.bitwise_and.reduce(made["pixel_mask"], axis=0)
@@ -137,8 +147,10 @@ class DarkResult:
             "modes": [each.asdict() for each in self.modes],
             "bad": self.bad,
             "unreadable": self.broken,
+            "derived": [names_of_ranges(self.plan.source)[index] for index in self.derived],
             "seconds": self.seconds,
             "objections": self.objections(),
+            "notes": [*self.plan.notes, *self.notes],
         }
 
 

@@ -26,8 +26,8 @@ from dark.dark_runs import (
     write_quad,
 )
 
-from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust, StatusBit
-from psanacli.dark import DarkResult, picture, plan_dark, process
+from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust, StatusBit, format_text
+from psanacli.dark import DarkResult, picture, plan_dark, process, with_low_gain
 from psanacli.errors import ConstantsError, DataError, NotFoundError, UsageError
 from psanacli.parallel import Team
 from psanacli.run import Run, open_run
@@ -179,6 +179,46 @@ def test_five_steps_give_the_ranges_of_an_epix10ka(tmp_path: Path) -> None:
         assert not psana.constants["pedestals"][low].any()
     assert (constants["pixel_rms"][5:] == 1).all() and not constants["pixel_status"][5:].any()
     assert result.bad < 20
+
+
+def test_low_gain_pedestals_are_derived_from_charge_injection(tmp_path: Path) -> None:
+    with open_run(write_quad(tmp_path, QUAD_LABELS, events=3).paths) as run:
+        result = done([run], QUAD.name)
+        panel = "-".join(["0000000000"] * 7)  # that of all panels here
+        shape = (352, 384)
+        high = result.constants["pedestals"][3]
+        values = {
+            ("offset", "AHL-H"): 2100.0,
+            ("offset", "AHL-L"): 2500.0,
+            ("gain", "AHL-H"): 20.0,
+            ("gain", "AHL-L"): 0.5,
+        }
+        for stamp, change in (("20140101000000", 99.0), ("20150101000000", 0.0), ("20990101000000", 77.0)):
+            for (kind, mode), value in values.items():
+                folder = tmp_path / "repo" / panel / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                array = np.full(shape, value + change)
+                if (kind, mode, stamp) == ("gain", "AHL-H", "20150101000000"):
+                    array[0, 0] = 0
+                name = f"epix10ka_0001_{stamp}_xpptut15_r0260_{kind}_{mode}.dat"
+                (folder / name).write_bytes(format_text(array, metadata=False))
+        (tmp_path / "repo" / panel / "gain" / "README.txt").write_text("no constants")
+        derived = with_low_gain(result, tmp_path / "repo")
+        expected = 2500 - (2100 - high.astype(float)) * (0.5 / 20)
+        expected[:, 0, 0] = 0
+        assert np.abs(derived.constants["pedestals"][5] - expected).max() < 0.002
+        assert np.array_equal(derived.constants["pedestals"][6], result.constants["pedestals"][6])
+        assert [note.split(":")[1] for note in derived.notes] == [" no constants of charge injection for AML-L"] * 4
+        phase = tmp_path / "repo" / panel / "epix10ka_0001_20150101000000_xpptut15_r0260_offsetph_AML.dat"
+        phase.write_bytes(format_text(np.full(shape, 12.5), metadata=False))
+        derived = with_low_gain(result, tmp_path / "repo")
+        assert np.allclose(derived.constants["pedestals"][6], result.constants["pedestals"][2] + 12.5)
+        assert derived.notes == ()
+        phase.write_bytes(format_text(np.zeros((3, 4)), metadata=False))
+        with pytest.raises(ConstantsError, match=r"\(3, 4\) numbers, a panel has \(352, 384\)"):
+            with_low_gain(result, tmp_path / "repo")
+        with pytest.raises(NotFoundError, match="is no directory"):
+            with_low_gain(result, tmp_path / "nothing")
 
 
 def test_labels_of_an_epix10ka_have_to_agree_with_its_configuration(tmp_path: Path) -> None:
