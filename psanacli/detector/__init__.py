@@ -2,10 +2,13 @@
 
 from psanacli.detector.acqiris import Acqiris, WaveformBlock, Waveforms
 from psanacli.detector.area import AreaDetector, ImageBlock
+from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import has_image
 from psanacli.detector.lookup import find_detector
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
+from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
+from psanacli.detector.ranged import Epix10ka, Jungfrau, RangedDetector
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
@@ -14,17 +17,25 @@ from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
 __all__ = [
     "Acqiris",
     "AreaDetector",
+    "Camera",
     "ControlData",
+    "Cspad",
+    "Cspad2x2",
     "DetectorConstants",
     "Encoder",
     "EpicsDetector",
+    "Epix10ka",
     "EpixSampler",
     "Evr",
+    "Fccd960",
     "Generic1D",
     "ImageBlock",
     "Imp",
     "Ipimb",
+    "Jungfrau",
     "OceanOptics",
+    "Pnccd",
+    "RangedDetector",
     "RecordDetector",
     "Tdc",
     "TimeTool",

@@ -91,6 +91,10 @@ class AreaDetector(Detector):
 
     # Raw images
 
+    def get(self, event: Event) -> Record | None:
+        """Return the object that holds its image in an event, None when the event has none."""
+        return self._record(event.index)
+
     def raw(self, event: Event) -> NDArray[Any] | None:
         """Return the raw image.
 

@@ -9,7 +9,7 @@ import pytest
 from run.runs import NODE
 
 from psanacli.calib import Store, format_text
-from psanacli.detector.panels import Cspad
+from psanacli.detector import Cspad
 from psanacli.run import Run, open_run
 from psanacli.xtc import Container, Contribution, RunWriter, Source
 from psanacli.xtc.encode import encode

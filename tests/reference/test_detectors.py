@@ -15,10 +15,7 @@ import numpy as np
 import pytest
 
 from psanacli.calib import COMMON_MODE, masks, photons
-from psanacli.detector import AreaDetector
-from psanacli.detector.cameras import Camera, Fccd960
-from psanacli.detector.panels import Cspad, Cspad2x2
-from psanacli.detector.ranged import Jungfrau, RangedDetector
+from psanacli.detector import AreaDetector, Camera, Cspad, Cspad2x2, Fccd960, Jungfrau, RangedDetector
 from psanacli.errors import PsanaError
 from psanacli.run import Event, Run, open_run
 
@@ -347,7 +344,7 @@ def configuration(case: Case, call: Call) -> Any:
 
 
 def quads(case: Case, call: Call) -> Any:
-    record = case.run.events[call.args["event"]].get(case.det.name)
+    record = case.det.get(case.run.events[call.args["event"]])
     assert record is not None
     return json.dumps([[quad.quad, list(quad.data.shape)] for quad in record.quads])
 
@@ -474,6 +471,7 @@ def test_recorded_calls(
     shared: Path, opened: Callable[[str], Run], name: str, dataset: str, tally: Counter[str]
 ) -> None:
     case = Case(shared, name, opened(dataset))
+    assert case.det.get(case.event) is not None
     explained = reasons(name)
     used, wrong = set(), []
     for call in case.calls:
