@@ -205,11 +205,16 @@ class _Pixels:
         for each in arguments:
             bits |= self.whole(each, 1, ALL_BITS)
         status = self.array(node, "pixel_status")
-        return self.over_ranges(node, masks.from_status(status, bits or ALL_BITS) == 0)
+        return self.over_ranges(node, self.of_status(masks.from_status(status, bits or ALL_BITS) == 0))
 
     def _pixel_mask(self, node: Node, arguments: Sequence[Node]) -> Bad:
         self.count(node, arguments, 0)
-        return self.over_ranges(node, self.array(node, "pixel_mask") == 0)
+        return self.over_ranges(node, self.of_status(self.array(node, "pixel_mask") == 0))
+
+    def of_status(self, bad: Bad) -> Bad:
+        """Return those gain ranges whose status counts."""
+        chosen = masks.RANGES_OF_STATUS.get(len(bad)) if bad.ndim > len(self.panels) else None
+        return bad if chosen is None else bad[list(chosen)]
 
     def _edges(self, node: Node, arguments: Sequence[Node]) -> Bad:
         self.count(node, arguments, 0, 1, 2)

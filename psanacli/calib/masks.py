@@ -17,6 +17,8 @@ Mask = NDArray[np.uint8]
 Shape = tuple[int, ...]
 
 ALL_BITS = (1 << 64) - 1
+RANGES_OF_STATUS = {7: (0, 1, 2, 3, 4)}
+"""Gain ranges whose status counts, by their number: of an ePix10ka those that have dark runs of their own."""
 NEIGHBOURS_4 = ((-1, 0), (1, 0), (0, -1), (0, 1))
 NEIGHBOURS_8 = (*NEIGHBOURS_4, (-1, -1), (-1, 1), (1, -1), (1, 1))
 

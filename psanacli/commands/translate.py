@@ -230,6 +230,10 @@ def _show_plan(path: Path, plan: Plan, as_json: bool) -> None:
     size = console.bytes_text(plan.bytes)
     title = f"{path}: {plan.count} events, {len(plan.datasets)} datasets, {size} uncompressed"
     console.table(("group", "datasets", "rows", "largest", "bytes"), rows, title=title, align="<>><>")
+    for told in plan.provenance.get("calib", ()):
+        used = ", ".join(f"{each['type']} {Path(each['file']).name}" for each in told["constants"])
+        mode = told["common_mode"] or "none"
+        console.note(f"{told['source']} is corrected with {used or 'nothing'}; common mode {mode}")
     for note in plan.notes:
         console.note(note)
 

@@ -16,9 +16,6 @@ from psanacli.errors import UsageError
 Mask = NDArray[np.uint8]
 ALL_BITS = masks.ALL_BITS
 
-_RANGES_OF_STATUS = {7: (0, 1, 2, 3, 4)}
-"""Gain ranges whose status counts, by their number: of an ePix10ka those that have dark runs of their own."""
-
 
 @dataclass(frozen=True, eq=False)
 class Masks:
@@ -75,7 +72,7 @@ class Masks:
         """Return the mask of what is good in all ranges."""
         count = self.constants.kind.ranges
         if count and mask.ndim > 1 and mask.shape[0] == count:
-            mask = masks.over_ranges(mask, _RANGES_OF_STATUS.get(count) if ranges is None else ranges)
+            mask = masks.over_ranges(mask, masks.RANGES_OF_STATUS.get(count) if ranges is None else ranges)
         return mask.reshape(self.shape) if mask.size == np.prod(self.shape) else mask
 
     def pixel_mask(self) -> Mask | None:

@@ -114,15 +114,17 @@ class Images:
             return
         patterns = Patterns(options.calib, (), planner.run.aliases)
         for key in self._keys(patterns):
-            self.wanted[key] = self._corrected(key)
+            corrected = self._corrected(key)
+            if corrected is not None:
+                self.wanted[key] = corrected
         if not options.missing_ok:
             patterns.check()
 
     def _keys(self, patterns: Patterns) -> Iterator[Key]:
-        """Give the keys of the images, one for each detector."""
+        """Give the keys of the images, one for each detector: of several versions of its type the newest."""
         contents = self._planner.table.contents
         known: set[tuple[int, int]] = set()
-        for (_, identity), products in sorted(contents.products.items(), key=lambda entry: entry[0]):
+        for (_, identity), products in sorted(contents.products.items(), key=lambda entry: entry[0], reverse=True):
             xtc_type, source = products[0][1].xtc_type, contents.sources[identity]
             layout = type_layout(xtc_type.name)
             if layout is None or not has_image(xtc_type.name) or source.identity in known:
@@ -133,7 +135,7 @@ class Images:
                 known.add(source.identity)
                 yield Key(xtc_type, source)
 
-    def _corrected(self, key: Key) -> Corrected:
+    def _corrected(self, key: Key) -> Corrected | None:
         planner, options = self._planner, self._planner.options
         layout = type_layout(key.xtc_type.name)
         assert layout is not None
@@ -145,6 +147,9 @@ class Images:
             )
         asked = Correction(key.source.name, in_type, options.common_mode, options.bad, options.allow_uncalibrated)
         corrector = Corrector(planner.run, asked)
+        if not len(corrector.detector.event_numbers):
+            planner.plan.notes.append(f"{key.source.name}: all its images are damaged, so none is corrected")
+            return None
         correction = corrector.used()
         if not corrector.calibrated:
             planner.plan.notes.append(f"{key.source.name}: there are no pedestals, so its images stay uncorrected")

@@ -249,6 +249,7 @@ class Plan:
             ],
             "stored_once": [f"{value.group}/{name}" for value in self.values for name, *_ in value.datasets],
             "links": [path for path, _ in self.links],
+            "calib": self.provenance.get("calib", []),
             "notes": self.notes,
         }
 

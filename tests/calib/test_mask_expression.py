@@ -25,6 +25,16 @@ class Given(dict[str, Any]):
         return self[name], Path(f"{name}/1-end.data")
 
 
+def test_the_status_of_an_epix10ka_is_that_of_its_dark_runs() -> None:
+    """Of its seven ranges two have no dark runs of their own, as `det.mask()` has it; numbers are of all seven."""
+    status = np.zeros((7, 1, 352, 384), "u2")
+    status[4, 0, 10, 10] = status[5, 0, 20, 20] = 1
+    given = Given(pixel_status=status, pixel_rms=status.astype("f4"))
+    shape = 1, 352, 384
+    assert np.argwhere(mask_of("status", "XppGon.0:Epix10ka.0", shape, given).mask == 0).tolist() == [[0, 10, 10]]
+    assert mask_of("pixel_rms > 0", "XppGon.0:Epix10ka.0", shape, given).bad == 2
+
+
 @pytest.fixture(scope="module")
 def epix() -> Given:
     generator = np.random.default_rng(5)

@@ -268,6 +268,19 @@ def test_missing_constants(sample: Sample, tmp_path: Path, opened: Run, capsys: 
     assert np.array_equal(found, np.stack([image for image in raw if image is not None]).astype(np.float32))
 
 
+def test_the_plan_tells_the_constants(
+    sample: Sample, calib_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = words(sample, calib_dir, tmp_path / "a.h5", "--calib", CSPAD, "--dry-run")
+    assert run([*line, "--json"]) == 0
+    (about,) = json.loads(capsys.readouterr().out)["calib"]
+    assert (about["source"], about["calibrated"]) == (CSPAD, True)
+    assert {each["type"] for each in about["constants"]} == {"pedestals", "pixel_gain", "pixel_status"}
+    assert run([word for word in line if word != "-q"]) == 0
+    assert "pedestals 0-end.data" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
