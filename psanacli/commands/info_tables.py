@@ -155,7 +155,8 @@ def detectors(summary: RunSummary) -> None:
 def _detector_rows(detector: DetectorSummary, events: int) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     if not detector.types:
-        return [(detector.name, detector.alias, "", "(the scan)", None, None, "", "")]
+        what = "(the scan)" if detector.alias else "(EPICS)"
+        return [(detector.name, detector.alias, "", what, None, None, "", "")]
     for number, kind in enumerate(detector.types):
         head = (detector.name, detector.alias) if number == 0 else ("", "")
         damage = ", ".join(f"{name} {count}" for name, count in kind.damage.items())

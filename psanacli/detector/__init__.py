@@ -10,7 +10,7 @@ from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau, RangedDetector
 from psanacli.detector.records import RecordDetector
-from psanacli.detector.timing import Evr, TimeTool
+from psanacli.detector.timing import EpicsTimeTool, Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
 from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
 
@@ -24,6 +24,7 @@ __all__ = [
     "DetectorConstants",
     "Encoder",
     "EpicsDetector",
+    "EpicsTimeTool",
     "Epix10ka",
     "EpixSampler",
     "Evr",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from psanacli.detector.acqiris import Acqiris
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.records import RecordDetector
-from psanacli.detector.timing import Evr, TimeTool
+from psanacli.detector.timing import EpicsTimeTool, Evr, TimeTool
 from psanacli.detector.variables import ControlData, EpicsDetector
 from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
-from psanacli.run import CONTROL_NAMES
+from psanacli.run import CONTROL_NAMES, Detector
 
 if TYPE_CHECKING:
     from psanacli.run import Run
@@ -50,8 +50,13 @@ def record_class(types: Iterable[str]) -> type[RecordDetector]:
     return RecordDetector
 
 
-def other_detector(run: Run, name: str) -> EpicsDetector | ControlData | None:
-    """Return what has this name and is no source: an EPICS variable by name or alias, or the scan; None for neither."""
+def other_detector(run: Run, name: str) -> Detector | None:
+    """Return what has this name and is no source, None when nothing has.
+
+    The scan, an EPICS variable by name or alias, or a time tool by what the names of its variables begin with.
+    """
     if name in CONTROL_NAMES:
         return ControlData(run)
-    return EpicsDetector(run, run.epics[name]) if name in run.epics else None
+    if name in run.epics:
+        return EpicsDetector(run, run.epics[name])
+    return EpicsTimeTool(run, name) if name in run.epics.time_tools else None

@@ -44,7 +44,8 @@ def find_detector(run: Run, name: str) -> Detector:
         Whose.
     name : str
         Full name (``CxiDs1.0:Cspad.0``, ``EBeam``), any spelling of the source, alias (``DscCsPad``), or a part that
-        fits one source only (``Cspad``); name or alias of an EPICS variable; ``ControlData`` or ``ScanData``.  Case and
+        fits one source only (``Cspad``); name or alias of an EPICS variable, or the beginning of those of a time tool
+        (``XPP:TIMETOOL``); ``ControlData`` or ``ScanData``.  Case and
         ``-`` for ``_`` do not matter.  Sources come before variables.
 
     Raises

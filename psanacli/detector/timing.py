@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.detector.records import RecordDetector
-from psanacli.run import Event
+from psanacli.detector.variables import EpicsDetector
+from psanacli.run import Detector, Event
+
+if TYPE_CHECKING:
+    from psanacli.run import Run
 
 
 class Evr(RecordDetector):
@@ -40,6 +47,17 @@ class Evr(RecordDetector):
         return self.codes(event)
 
 
+TIME_TOOL_VARIABLES = {
+    "amplitude": "AMPL",
+    "position_pixel": "FLTPOS",
+    "position_time": "FLTPOS_PS",
+    "position_fwhm": "FLTPOSFWHM",
+    "nxt_amplitude": "AMPLNXT",
+    "ref_amplitude": "REFAMPL",
+}
+"""Last part of the names of the EPICS variables of a time tool, by result: ``XPP:TIMETOOL:FLTPOS``."""
+
+
 class TimeTool(RecordDetector):
     """A time tool, which measures when the laser came after the X-rays.
 
@@ -48,16 +66,6 @@ class TimeTool(RecordDetector):
     """
 
     main = ("TimeTool.Data",)
-
-    EPICS: ClassVar[dict[str, str]] = {
-        "amplitude": "AMPL",
-        "position_pixel": "FLTPOS",
-        "position_time": "FLTPOS_PS",
-        "position_fwhm": "FLTPOSFWHM",
-        "nxt_amplitude": "AMPLNXT",
-        "ref_amplitude": "REFAMPL",
-    }
-    """Last part of the names of its EPICS variables by result: ``XPP:TIMETOOL:FLTPOS``."""
 
     def fex(self, event: Event) -> dict[str, float] | None:
         """Return what it found in an event, None when there is nothing.
@@ -72,19 +80,13 @@ class TimeTool(RecordDetector):
         """
         record = self.get(event) if self.types else None
         if record is not None:
-            return {name: getattr(record, name) for name in self.EPICS}
+            return {name: getattr(record, name) for name in TIME_TOOL_VARIABLES}
         return self.by_epics(event)
 
     def by_epics(self, event: Event) -> dict[str, float] | None:
         """Return its results as EPICS variables had them at an event, as far as there are such; None without any."""
         base = self.base_name(event)
-        found: dict[str, float] = {}
-        variables = self._run.epics
-        for name, last in self.EPICS.items() if base else ():
-            value = variables[f"{base}:{last}"].at(event) if f"{base}:{last}" in variables else None
-            if value is not None:
-                found[name] = value.value
-        return found or None
+        return _results(self._run, base, event) if base else None
 
     def base_name(self, event: Event | None = None) -> str:
         """Return what the names of its EPICS variables begin with; empty when it has no configuration."""
@@ -94,3 +96,45 @@ class TimeTool(RecordDetector):
     def __call__(self, event: Event) -> dict[str, Any] | None:
         """Return what it found; see `fex`."""
         return self.fex(event)
+
+
+class EpicsTimeTool(Detector):
+    """A time tool whose results are EPICS variables, by what their names begin with: ``XPP:TIMETOOL``."""
+
+    def __init__(self, run: Run, name: str) -> None:
+        self._run = run
+        self._readers = []
+        self.name = name
+        self.alias = ""
+        self.types = ()
+
+    def fex(self, event: Event) -> dict[str, float] | None:
+        """Return its results as they were at an event, as far as there are such, with the names of `TimeTool.fex`."""
+        return _results(self._run, self.name, event)
+
+    def get(self, event: Event) -> Any:
+        """Return its results; see `fex`."""
+        return self.fex(event)
+
+    def __call__(self, event: Event) -> dict[str, float] | None:
+        """Return its results; see `fex`."""
+        return self.fex(event)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which events come after its first value, shape (events,)."""
+        return self._run.detector(f"{self.name}:{TIME_TOOL_VARIABLES['position_pixel']}").present
+
+    def __repr__(self) -> str:
+        return f"<EpicsTimeTool {self.name}>"
+
+
+def _results(run: Run, base: str, event: Event) -> dict[str, float] | None:
+    """Return what the variables of a time tool were at an event; None without any."""
+    found: dict[str, float] = {}
+    for name, last in TIME_TOOL_VARIABLES.items():
+        variable = f"{base}:{last}"
+        value = EpicsDetector(run, run.epics[variable])(event) if variable in run.epics else None
+        if value is not None:
+            found[name] = value
+    return found or None

@@ -241,6 +241,10 @@ class Variable:
         )
 
 
+TIME_TOOL = ":FLTPOS"
+"""End of the name of the variable that every time tool has: the pixel where it found the edge."""
+
+
 class Epics(Mapping[str, Variable]):
     """The EPICS variables of a run, by name or alias; names forgive case and ``-`` for ``_``.
 
@@ -305,6 +309,11 @@ class Epics(Mapping[str, Variable]):
     def group_of(self, moment: Event | int | None) -> int:
         """Return the number of the group that a moment means."""
         return self._last if moment is None else moment if isinstance(moment, int) else moment.group
+
+    @property
+    def time_tools(self) -> tuple[str, ...]:
+        """What the names of the results of each time tool begin with: ``XPP:TT`` where ``XPP:TT:FLTPOS`` is there."""
+        return tuple(name.removesuffix(TIME_TOOL) for name in self if name.endswith(TIME_TOOL))
 
     @cached_property
     def _naming(self) -> _Naming:

@@ -101,7 +101,10 @@ class TypeSummary:
 
 @dataclass(frozen=True)
 class DetectorSummary:
-    """A source: full name, source string, alias and what it gives; the scan has neither source string nor types."""
+    """A source: full name, source string, alias and what it gives.
+
+    The scan, and time tools that are EPICS variables, have neither source string nor types.
+    """
 
     name: str
     source: str
@@ -301,6 +304,8 @@ def _detectors(run: Run) -> Iterator[DetectorSummary]:
         yield DetectorSummary(source.name, source.text, alias, tuple(types[identity]))
     if any(history.key.xtc_type.name.startswith(CONTROL_DATA) for history in run.table.config.histories.values()):
         yield DetectorSummary(CONTROL_NAMES[0], "", CONTROL_NAMES[1], ())
+    for name in run.epics.time_tools:
+        yield DetectorSummary(name, "", "", ())
 
 
 def _event_type(run: Run, key: Key) -> TypeSummary:

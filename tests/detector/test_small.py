@@ -10,7 +10,7 @@ import pytest
 
 from psanacli.detector import AreaDetector
 from psanacli.errors import NotFoundError, UsageError
-from psanacli.run import Run, open_run
+from psanacli.run import Run, open_run, summarise
 from psanacli.xtc import Container, Contribution, RunWriter, Source, epics_record
 from psanacli.xtc.encode import encode
 from tests.run.runs import ARCHIVER, BEAM, EPICS_WORD, MONITOR, NODE, TIMING, beam, scan
@@ -284,6 +284,15 @@ def test_time_tool(run: Run) -> None:
     }
     assert detector.base_name() == "XPP:TT"
     assert detector.fex(run.events[2]) == detector.by_epics(run.events[2]) == {"position_pixel": 512.5}
+
+
+def test_a_time_tool_by_the_name_of_its_variables(run: Run) -> None:
+    detector = run.detector("XPP:TT")
+    assert detector(run.events[0]) == {"position_pixel": 0.0}
+    assert detector.fex(run.events[2]) == {"position_pixel": 512.5}
+    assert detector.present.all()
+    listed = [entry.name for entry in summarise(run).detectors if not entry.types]
+    assert listed == ["ControlData", "XPP:TT"]
 
 
 def test_beam_line_data(run: Run) -> None:
