@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections import Counter
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from reference.dark_formula import BAD_KINDS, DETECTORS, DarkStep, dark_steps
 
 from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust
+from psanacli.dark import Frames
+from psanacli.detector import AreaDetector
 from psanacli.errors import DataError
+from psanacli.run import open_run
 
 EVENTS = 100
 STEPS = [
@@ -199,6 +203,32 @@ def compare(
     assert zlib.crc32(written.tobytes()) == entry["crc32"]
     assert abs(flat.sum() - entry["sum"]) <= flat.size**0.5 * 5 * 10 ** -(decimals or 6)
     tally["dark tools of the original: pixels, as written"] += expected.size
+
+
+def test_stacks_are_the_raw_images_of_every_area_detector(shared: Path, tmp_path: Path, tally: Counter[str]) -> None:
+    packed = next((shared / "lcls1" / "area2" / "xtc").glob("*.xtc.gz"))
+    (tmp_path / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
+    compared = 0
+    for path in (*(shared / "lcls1" / "area" / "xtc").glob("*.xtc"), tmp_path / packed.stem):
+        with open_run(path) as run:
+            for name in run.detectors:
+                detector = run.detector(name)
+                if not isinstance(detector, AreaDetector):
+                    continue
+                frames = Frames(run, name)
+                rows = np.flatnonzero(frames.objects.stored)
+                stack, broken = frames.read(rows)
+                assert broken == 0 and len(stack) == len(rows) > 0
+                for image, event in zip(stack, frames.objects.event[rows].tolist(), strict=True):
+                    raw = np.asarray(detector.raw(run.events[event]))
+                    assert np.array_equal(image.reshape(frames.shape), raw.astype(np.uint16))
+                    tally["dark: raw pixels in stacks, as of the detector"] += raw.size
+                if frames.absent.any():  # partial CSPADs
+                    there = stack.reshape(-1, *frames.shape).any(axis=(0, 2, 3))
+                    assert np.array_equal(there, ~frames.absent)
+                    compared += 100
+                compared += 1
+    assert compared == 25 + 300
 
 
 def test_all_detectors_of_the_recording_are_compared(shared: Path) -> None:
