@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from psanacli.calib import DarkFrames, DarkSums, Gates
 from psanacli.dark.plan import DarkPlan, ModePlan, Part
 from psanacli.dark.result import DarkResult, ModeResult, without_panels
@@ -21,7 +23,7 @@ from psanacli.parallel import Team, run_ordered
 Advance = Callable[[int, int], None]
 """Told the number of events and of their bytes that were summed up."""
 
-_BLOCK = 1 << 25  # bytes of images that are read at a time
+_BLOCK = 1 << 24  # bytes of images that are read at a time: memory that is used again
 _LEAST_SHARE = 16
 _SHARES = 4  # a worker, so that none waits long for the last
 
@@ -78,8 +80,8 @@ def _of_mode(plan: DarkPlan, mode: ModePlan, team: Team, advance: Advance, block
     def prepare() -> Gates:
         nonlocal sample
         numbers = mode.method.sample(mode.events)
-        size = len(numbers) * plan.frames[0].nbytes if mode.method.at_once else block
-        read = _blocks(plan, mode.some(numbers), size)
+        parts = mode.some(numbers)
+        read = iter([_whole(plan, parts, len(numbers), block)]) if mode.method.at_once else _blocks(plan, parts, block)
         if alone and mode.method.at_once and len(numbers) == mode.events:
             read = iter(sample := list(read))  # which are all events: no need to read them again
         return mode.method.gates(_some(read, plan.source), plan.shape)
@@ -140,6 +142,21 @@ def _some(blocks: Iterator[tuple[DarkFrames, int]], source: str) -> Iterator[Dar
             yield stack
     if not read:
         raise DataError(f"{source}: none of the images of the sample can be read")
+
+
+def _whole(plan: DarkPlan, parts: Iterable[Part], count: int, block: int) -> tuple[DarkFrames, int]:
+    """Return the images of `count` events in one array, and how many could not be read."""
+    stack = np.empty((count, plan.frames[0].pixels), np.uint16)
+    filled = broken = 0
+    for part in parts:
+        frames = plan.frames[part.run]
+        size = max(1, block // max(frames.nbytes, 1))
+        for first in range(0, len(part.rows), size):
+            some = part.rows[first : first + size]
+            found, unread = frames.read(some, stack[filled : filled + len(some)])
+            filled += len(found)
+            broken += unread
+    return stack[:filled], broken
 
 
 def _blocks(plan: DarkPlan, parts: Iterable[Part], block: int) -> Iterator[tuple[DarkFrames, int]]:

@@ -63,6 +63,10 @@ class Frames:
             raise UsageError(f"{source} has images of {found.dtype}; dark processing takes whole numbers of 16 bits")
         self.absent = self._absent()
         self._field = self._whole_field()
+        self._dtype = found.dtype
+        self._stored = (4, self.shape[0] // 4, *self.shape[1:]) if self._field == _QUADS else self.shape
+        if found.dtype.itemsize != np.dtype(np.uint16).itemsize:
+            self._field = ""
 
     @property
     def pixels(self) -> int:
@@ -74,13 +78,15 @@ class Frames:
         """Bytes of an image in a stack."""
         return 2 * self.pixels
 
-    def read(self, rows: NDArray[np.integer]) -> tuple[Stack, int]:
+    def read(self, rows: NDArray[np.integer], out: Stack | None = None) -> tuple[Stack, int]:
         """Read some images.
 
         Parameters
         ----------
         rows : ndarray of int
             Rows of `objects`, stored ones.
+        out : ndarray of uint16, shape (len(rows), pixels), optional
+            Where to put them; C-contiguous.
 
         Returns
         -------
@@ -90,9 +96,12 @@ class Frames:
             How many could not: damaged in a way that their damage words do not tell, or of another shape.
         """
         try:
-            stack = self._read(rows)
+            stack = self._read(rows, out)
         except PayloadError:
             stack = np.concatenate([self._read_one(row) for row in rows.tolist()])
+        if out is not None and not np.shares_memory(stack, out):
+            out[: len(stack)] = stack
+            stack = out[: len(stack)]
         return stack, len(rows) - len(stack)
 
     def _read_one(self, row: int) -> Stack:
@@ -101,7 +110,7 @@ class Frames:
         except PayloadError:
             return np.empty((0, self.pixels), np.uint16)
 
-    def _read(self, rows: NDArray[np.integer]) -> Stack:
+    def _read(self, rows: NDArray[np.integer], out: Stack | None = None) -> Stack:
         payload = self.run.read(self.objects, rows)
         configs = self.objects.config[rows]
         stacks = []
@@ -110,14 +119,16 @@ class Frames:
             layout = self.run.layout(self.objects, config)
             starts, sizes = payload.starts[same], payload.sizes[same]
             fits = layout.fits(payload.buffer, starts, sizes)
-            stacks.append(self._stack(layout.batch(payload.buffer, starts[fits], sizes[fits])))
+            place = out if out is not None and len(out) == np.count_nonzero(fits) else None
+            stacks.append(self._stack(layout.batch(payload.buffer, starts[fits], sizes[fits]), place))
         return stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
 
-    def _stack(self, batch: Batch) -> Stack:
+    def _stack(self, batch: Batch, out: Stack | None) -> Stack:
         """Return the images of objects; what has another shape is left out."""
         if self._field:
             try:
-                images = batch.column(self._field)
+                into = None if out is None else out.view(self._dtype).reshape(len(batch), *self._stored)
+                images = batch.column(self._field, into)
             except (ValueError, DataError):  # of different shapes
                 images = np.empty(0)
             if images.size == len(batch) * self.pixels:
