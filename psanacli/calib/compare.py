@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib.constants import Array
-from psanacli.calib.sheet import FRAME, drawn
+from psanacli.calib.sheet import FRAME, drawn, labels
 from psanacli.errors import ConstantsError
 
 
@@ -48,7 +48,8 @@ class Difference:
     def png(self, title: str = "") -> bytes:
         """Draw the difference: red where it grew, blue where it shrank, white where it did not.
 
-        Panels stand in a sheet with grey lines between.  The colours end at the 99th percentile of what changed.
+        Panels stand in a sheet with grey lines between, and have their numbers.  The colours end at the 99th percentile
+        of what changed.
         """
         from psanacli.run import Canvas
 
@@ -65,6 +66,8 @@ class Difference:
         canvas = Canvas(width, image.shape[0] + 2 * margin)
         canvas.write(10, 7, title)
         canvas.place(10, margin, np.rint(colours).astype(np.uint8))
+        for number, x, y in labels(self.delta.shape):
+            canvas.write(13 + x, margin + y + 3, number, FRAME)
         canvas.write(10, margin + image.shape[0] + 7, legend)
         return canvas.png()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from psanacli.calib.masks import Mask
-from psanacli.calib.sheet import FRAME, drawn
+from psanacli.calib.sheet import FRAME, drawn, labels
 
 _GOOD, _BAD = (236, 236, 236), (180, 20, 20)
 
 
 def mask_png(mask: Mask, title: str = "") -> bytes:
-    """Draw a mask: bad pixels red, good ones light, grey lines between the panels.
+    """Draw a mask: bad pixels red, good ones light, grey lines between the panels, which have their numbers.
 
     Parameters
     ----------
@@ -31,4 +31,6 @@ def mask_png(mask: Mask, title: str = "") -> bytes:
     canvas.write(10, 7, title)
     canvas.fill(9, margin - 1, bad.shape[1] + 2, bad.shape[0] + 2, FRAME)
     canvas.place(10, margin, colours)
+    for number, x, y in labels(mask.shape):
+        canvas.write(13 + x, margin + y + 3, number, FRAME)
     return canvas.png()

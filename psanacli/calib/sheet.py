@@ -17,19 +17,50 @@ def tiled(array: NDArray[np.float64]) -> NDArray[np.float64]:
     if array.ndim < 2:
         return np.atleast_2d(array)
     panels = array.reshape(-1, *array.shape[-2:])
-    if array.shape[-1] == 2 and array.ndim == 3:  # CSPAD 2x2: the two panels are the last axis
+    if _interleaved(array.shape):
         panels = np.moveaxis(array, -1, 0)
     count, rows, columns = panels.shape
     if count == 1:
         first: NDArray[np.float64] = panels[0]
         return first
-    across = min(max(1, round(math.sqrt(count * rows / columns))), count)
+    across = _across(count, rows, columns)
     down = -(-count // across)
     sheet = np.full((down * (rows + 1) - 1, across * (columns + 1) - 1), np.nan)
     for k, panel in enumerate(panels):
         y, x = (k // across) * (rows + 1), (k % across) * (columns + 1)
         sheet[y : y + rows, x : x + columns] = panel
     return sheet
+
+
+def _interleaved(shape: tuple[int, ...]) -> bool:
+    """Whether panels are the last axis: of a CSPAD 2x2."""
+    return len(shape) == 3 and shape[-1] == 2
+
+
+def _across(count: int, rows: int, columns: int) -> int:
+    """Return how many panels stand side by side."""
+    return min(max(1, round(math.sqrt(count * rows / columns))), count)
+
+
+def labels(shape: tuple[int, ...]) -> list[tuple[str, int, int]]:
+    """Return the number of each panel, and column and row of its upper left corner in the image that `drawn` gives.
+
+    A panel of one of several gain ranges has the number of the range before its own: ``2.5``.  A lone one has none.
+    """
+    if len(shape) < 3:
+        return []
+    outer = (2,) if _interleaved(shape) else shape[:-2]
+    rows, columns = shape[:-1] if _interleaved(shape) else shape[-2:]
+    count = math.prod(outer)
+    if count < 2:
+        return []
+    across = _across(count, rows, columns)
+    side = max(-(-count // across) * (rows + 1) - 1, across * (columns + 1) - 1)
+    step = max(1, math.ceil(side / MOST_DOTS))
+    return [
+        (".".join(map(str, index)), (k % across) * (columns + 1) // step, (k // across) * (rows + 1) // step)
+        for k, index in enumerate(np.ndindex(*outer))
+    ]
 
 
 def drawn(array: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

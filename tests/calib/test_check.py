@@ -18,6 +18,7 @@ from psanacli.calib import (
     identity,
     plan_deployment,
 )
+from psanacli.calib.sheet import drawn, labels
 from psanacli.errors import ConstantsError
 
 SOURCE = "XppGon.0:Opal1000.0"
@@ -111,6 +112,30 @@ def test_identities() -> None:
     assert identity(dict(numberOfModules=2, moduleConfig=modules)) == "1-10-ff_1-10-ff"
     assert identity(dict(serialNumber=b"DEV_1\0\0")) == "DEV_1"
     assert identity(dict(gain=1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("shape", "first", "last", "count"),
+    [
+        ((32, 185, 388), ("0", 0, 0), ("31", 3 * 389, 7 * 186), 32),
+        ((185, 388, 2), ("0", 0, 0), ("1", 0, 186), 2),
+        ((3, 2, 512, 1024), ("0.0", 0, 0), ("2.1", 1025 // 2, 2 * 513 // 2), 6),
+    ],
+)
+def test_panels_in_a_picture_have_numbers(
+    shape: tuple[int, ...], first: tuple[str, int, int], last: tuple[str, int, int], count: int
+) -> None:
+    """Each stands at the corner of its panel, also when the picture is made smaller."""
+    found = labels(shape)
+    assert (found[0], found[-1], len(found)) == (first, last, count)
+    array = np.zeros(shape)
+    array[(-1, *([0] * (len(shape) - 1))) if shape[-1] != 2 else (0, 0, -1)] = 7  # the corner of the last panel
+    if len(shape) > 3:
+        array[:] = 0
+        array[-1, -1, 0, 0] = 7
+    image, _ = drawn(array)
+    assert image[last[2], last[1]] == 7
+    assert labels((704, 768)) == []
 
 
 def test_comparison() -> None:
