@@ -1,4 +1,4 @@
-"""How fast runs are indexed and opened with an index, how large indexes are, and how fast any event is reached.
+"""How fast runs are indexed and opened with an index, and how large indexes are.
 
 ``python benchmarks/indexing.py [EVENTS]`` prints each figure and its limit.  Files are in the cache of the system.  The
 last part repeats the events of a run until there are EVENTS (50 million unless given; about 65 bytes each in memory
@@ -8,15 +8,13 @@ files, and as much on disk).
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from measure import at_least, at_most, cspad_run, finish, in_memory, in_turn, median, small_run
+from measure import at_most, cspad_run, finish, in_memory, in_turn, median, small_run
 
 import psanacli
 from psanacli.demo import Sample
@@ -40,34 +38,6 @@ def open_one(sample: Sample, *, use: bool = True) -> None:
         assert run.index.whole == use
         assert len(run.events) == sample.events
         assert run.events[sample.events // 2].id.fiducials >= 0
-
-
-def jumps(sample: Sample, count: int = 1000) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return what reads images of events in random order through the run, and with plain pread."""
-    run = psanacli.open_run(sample.datasource, roots=[sample.root])
-    key = max(run.table.object_keys(), key=lambda key: run.table.objects(key.xtc_type, key.source).size.max())
-    objects = run.table.objects(key.xtc_type, key.source)
-    order = random.Random(1).choices(range(len(objects)), k=count)
-    places = [(int(objects.offset[row]), int(objects.size[row])) for row in order]
-    events = [int(objects.event[row]) for row in order]
-    name = f"{key.source.name}/{key.xtc_type.name}"
-    descriptor = os.open(run.table.files[0].path, os.O_RDONLY)
-    buffer = bytearray(max(size for _, size in places))
-
-    def through_run() -> None:
-        for event in events:
-            assert run.events[event].get(name) is not None
-
-    def plain() -> None:
-        for offset, size in places:
-            os.preadv(descriptor, [memoryview(buffer)[:size]], offset)
-
-    def plain_new() -> None:
-        for offset, size in places:
-            os.pread(descriptor, size, offset)
-
-    through_run.plain_new = plain_new  # type: ignore[attr-defined]
-    return through_run, plain
 
 
 def longer(known: RunIndex, times: int) -> RunIndex:
@@ -152,11 +122,6 @@ def main() -> None:
         detail = f"{pair.first * 1e3:.1f} ms"
         at_most(f"opening {SMALL:,} events with an index / without", pair.ratio, 0.5, detail)
         at_most(f"seconds to open {SMALL:,} events", median(lambda: open_one(small)), 0.1)
-        through_run, plain = jumps(cspad)
-        pair = in_turn(plain, through_run, 5)
-        fresh = in_turn(through_run.plain_new, through_run, 5)  # type: ignore[attr-defined]
-        detail = f"{fresh.ratio:.2f} of pread into new memory"
-        at_least("rate of CSPAD events in random order / plain pread", pair.ratio, 0.8, detail)
         with psanacli.open_run(small.datasource, roots=[small.root]) as run:
             known = RunIndex.load(index_paths(run.files.files)[0])
         simulate(known, directory, events)

@@ -6,31 +6,45 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
-from measure import at_least, at_most, cspad_run, finish, in_memory, in_turn, median, small_run
+from measure import (
+    Memory,
+    at_least,
+    at_most,
+    cspad_run,
+    finish,
+    in_memory,
+    in_turn,
+    lengthened,
+    median,
+    memory_of,
+    small_run,
+)
 
-from psanacli.demo import Sample
+from psanacli.demo import Sample, write_sample
 
 MB = 1e6
-LENGTHS = (60_000, 400_000, 1_500_000)
+LENGTHS = (60_000, 420_000, 1_500_000)
 """Events of the runs whose translation is weighed; the last is a run of 3.8 GB, three hours at 120 events/s."""
+LONGEST = 6_000_000
+"""Events of a run of 14 hours with one small object in each."""
 
 
-def peak_memory(sample: Sample, output: Path, jobs: int) -> float:
-    """Return the most memory in MB that a process of its own needs to translate a run."""
-    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", str(output), "--overwrite", "-q"]
-    # The system's own account of a child also counts what its parent had when the child was begun.
-    code = (
-        f"from psanacli.commands.main import run; assert run({[*words, '-j', str(jobs)]!r}) == 0;"
-        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return int(done.stdout) / 1024
+def peak_memory(directory: Path, output: Path, jobs: int) -> Memory:
+    """Return the most memory that a process of its own needs to translate the run in a directory."""
+    words = ["translate", str(directory), "-o", str(output), "--overwrite", "-q", "-j", str(jobs)]
+    return memory_of(["-c", f"from psanacli.commands.main import run; assert run({words!r}) == 0"])
+
+
+def weigh(directory: Path, output: Path, jobs: int, events: int) -> float:
+    """Tell how much memory a translation takes; return what no file stands behind, in MB."""
+    peak = peak_memory(directory, output, jobs)
+    detail = f"{peak.all:.0f} with pages of mapped files"
+    at_most(f"MB of memory, translate {events:,} events, {jobs} thread(s)", peak.anonymous, 300, detail)
+    return peak.anonymous
 
 
 def in_process(sample: Sample, output: Path, jobs: int, *options: str) -> None:
@@ -75,18 +89,19 @@ def main() -> None:
             seconds = median(lambda n=jobs: in_process(small, out, n), 3)
             detail = f"{small.events / seconds:,.0f} events/s"
             at_least(f"MB/s, translate the small run, {jobs} thread(s)", small.size / MB / seconds, 200, detail)
-        shutil.rmtree(small.root)
         peaks: dict[tuple[int, int], float] = {}
         for events in LENGTHS:
-            run = small_run(directory, events)
+            run = lengthened(small, events // small.events, f"run{events}")
             for jobs in (1, 2):
-                peak = peaks[events, jobs] = peak_memory(run, out, jobs)
-                at_most(f"MB of memory, translate {events:,} events, {jobs} thread(s)", peak, 300)
-            shutil.rmtree(run.root)
+                peaks[events, jobs] = weigh(run, out, jobs, events)
+            shutil.rmtree(run)
+        shutil.rmtree(small.root)
         for jobs in (1, 2):
             low, high = LENGTHS[0], LENGTHS[-1]
             slope = (peaks[high, jobs] - peaks[low, jobs]) * 2**20 / (high - low)
-            at_most(f"bytes of memory an event, {low:,} to {high:,}, {jobs} thread(s)", slope, 140)
+            at_most(f"bytes of memory an event, {low:,} to {high:,}, {jobs} thread(s)", slope, 100)
+        beams = write_sample(directory / "beams", events=60_000, streams=1, chosen=["ebeam"])
+        weigh(lengthened(beams, LONGEST // beams.events, "long"), out, 2, LONGEST)
     finish()
 
 

@@ -11,53 +11,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-cdef extern from "xtc/growing.h" nogil:
-    ctypedef struct Column:
-        uint8_t *data
-        size_t count
-        size_t width
-    ctypedef struct Slots:
-        uint32_t *slot
-    ctypedef struct Roll:
-        Column rows
-        Column hashes
-        Slots slots
-    int widen(Column *column, size_t count)
-    int64_t enlist(Roll *roll, const uint32_t *words)
-
-cdef extern from "xtc/window.h" nogil:
-    enum:
-        SMALL_WINDOW
-        LARGE_WINDOW
-    ctypedef struct Window:
-        const uint8_t *data
-        uint64_t reads
-        uint8_t *own
-        size_t want
-        int fd
-        int error
-    const uint8_t *window_reach(Window *window, uint64_t offset, size_t count)
-
-cdef extern from "words.h" nogil:
-    uint32_t load_u4(const uint8_t *p)
-
-cdef extern from "xtc/facility.h" nogil:
-    enum:
-        FACILITY_XTC
-        FACILITY_SEGMENT
-        FACILITY_CONTAINER
-        FACILITY_EPICS
-        FACILITY_EVR_DATA
-        FACILITY_INCOMPLETE
-    ctypedef struct FacilityXtc:
-        uint32_t damage
-        uint32_t log
-        uint32_t phy
-        uint32_t type
-        uint32_t extent
-    FacilityXtc facility_xtc(const uint8_t *p)
-    uint32_t facility_type(const FacilityXtc *xtc)
-    int facility_corrupt(const FacilityXtc *xtc, uint32_t types)
+include "reading.pxi"
+include "facility.pxi"
 
 cdef enum:
     HEADER = 40
@@ -122,12 +77,7 @@ cdef class EventVisitor:
 
     def __cinit__(self, int descriptor, uint32_t types):
         self.types = types
-        self.window.fd = descriptor
-        self.window.want = SMALL_WINDOW
-        self.window.own = <uint8_t *>malloc(LARGE_WINDOW)
-        if self.window.own == NULL:
-            raise MemoryError
-        self.window.data = self.window.own
+        open_window(&self.window, descriptor)
         self.segments.rows.width = 2 * sizeof(uint32_t)
         self.codes.rows.width = sizeof(uint32_t)
         self.segments.hashes.width = self.codes.hashes.width = sizeof(uint64_t)

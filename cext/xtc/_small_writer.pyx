@@ -14,45 +14,8 @@ cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
     ssize_t write(int fd, const void *buf, size_t count)
 
-cdef extern from "xtc/growing.h" nogil:
-    ctypedef struct Column:
-        uint8_t *data
-        size_t count
-        size_t width
-    int widen(Column *column, size_t count)
-
-cdef extern from "xtc/window.h" nogil:
-    enum:
-        SMALL_WINDOW
-        LARGE_WINDOW
-    ctypedef struct Window:
-        const uint8_t *data
-        uint64_t reads
-        uint8_t *own
-        size_t want
-        int fd
-        int error
-    const uint8_t *window_reach(Window *window, uint64_t offset, size_t count)
-
-cdef extern from "words.h" nogil:
-    uint32_t load_u4(const uint8_t *p)
-    void store_u4(uint8_t *p, uint32_t value)
-
-cdef extern from "xtc/facility.h" nogil:
-    enum:
-        FACILITY_XTC
-        FACILITY_CONTAINER
-        FACILITY_EVR_DATA
-        FACILITY_INCOMPLETE
-    ctypedef struct FacilityXtc:
-        uint32_t damage
-        uint32_t log
-        uint32_t phy
-        uint32_t type
-        uint32_t extent
-    FacilityXtc facility_xtc(const uint8_t *p)
-    uint32_t facility_type(const FacilityXtc *xtc)
-    int facility_corrupt(const FacilityXtc *xtc, uint32_t types)
+include "reading.pxi"
+include "facility.pxi"
 
 cdef enum:
     HEADER = 40
@@ -128,12 +91,7 @@ cdef class SmallCopier:
         self.target = target
         self.threshold = threshold
         self.types = types
-        self.window.fd = source
-        self.window.want = SMALL_WINDOW
-        self.window.own = <uint8_t *>malloc(LARGE_WINDOW)
-        if self.window.own == NULL:
-            raise MemoryError
-        self.window.data = self.window.own
+        open_window(&self.window, source)
         self.out.width = 1
         self.levels.width = sizeof(Level)
         if not widen(&self.out, 2 * PIECE):

@@ -33,13 +33,14 @@ from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
 from psanacli.run.names import DetectorNames, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, chained, products_of
+from psanacli.run.opening import open_run, open_runs
 from psanacli.run.origins import Origin
 from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
 from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock
-from psanacli.run.run import Block, Run, Stream, open_run, open_runs
+from psanacli.run.run import Block, Run, Stream
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES, Step, Steps
 from psanacli.run.summary import (

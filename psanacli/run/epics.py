@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from psanacli.errors import DataError
 from psanacli.run.config import STORING
+from psanacli.run.epics_names import Naming, name_all, text_in
 from psanacli.run.names import Names
 from psanacli.run.objects import History, Ints, Key, Places, Product
 from psanacli.run.payloads import Payloads
@@ -48,9 +49,6 @@ _READING = (
 """What is read; ends of runs and steps are not."""
 _CHUNK = 1 << 24  # bytes of payloads that are read at once
 _FIRST_CTRL = 28
-
-_Identity = tuple[int, int, int]  # source log, source phy, pvId: the process counts
-
 
 EPICS_KIND = np.dtype([("pvId", "<i2"), ("dbrType", "<i2"), ("numElements", "<i2"), ("complete", "<i2")])
 """What a record is: the number of its variable, its layout, how many values, and whether it makes sense."""
@@ -203,7 +201,7 @@ class Variable:
         index = heads["values"].astype(np.int64)[:, None] + np.arange(item.itemsize * count)
         data: NDArray[Any] = np.ascontiguousarray(block.buffer[index]).view(item)
         if item.kind == "S":
-            data = np.array([[_text(text) for text in row] for row in data.tolist()], "U40").reshape(data.shape)
+            data = np.array([[text_in(text) for text in row] for row in data.tolist()], "U40").reshape(data.shape)
         return heads, data[:, 0] if count == 1 else data
 
     def at(self, moment: Event | int | None) -> Value | None:
@@ -316,8 +314,8 @@ class Epics(Mapping[str, Variable]):
         return tuple(name.removesuffix(TIME_TOOL) for name in self if name.endswith(TIME_TOOL))
 
     @cached_property
-    def _naming(self) -> _Naming:
-        return _name_all(self, self._payloads)
+    def _naming(self) -> Naming:
+        return name_all(self, self._payloads)
 
     @cached_property
     def _variables(self) -> dict[str, Variable]:
@@ -432,130 +430,6 @@ def _find_records(payloads: Payloads) -> History:
     key = Key(product.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
     order = np.arange(len(row))
     return History(key, rows, start, size, table.contributions["flags"][row], none, product, group, order, order, row)
-
-
-class _Naming(NamedTuple):
-    """Which record belongs to which variable."""
-
-    names: list[str]
-    variable: Ints
-    """Number of the variable of each TIME record, -1 for all other records."""
-    control: dict[str, list[int]]
-    """Rows of the CTRL records of each variable, the last counts."""
-    aliases: dict[str, str]
-    alias_changes: list[tuple[int, str, str | None]]
-
-
-class _Store:
-    """Names and aliases as they become known."""
-
-    def __init__(self) -> None:
-        self.name_of: dict[_Identity, str] = {}
-        self.control: dict[str, list[int]] = {}
-        self.aliases: dict[str, str] = {}
-        self.alias_of: dict[_Identity, str] = {}
-        self.identity_of_alias: dict[str, _Identity] = {}
-        self.changes: list[tuple[int, str, str | None]] = []
-
-    def add_name(self, identity: _Identity, name: str, group: int) -> None:
-        """Name a variable; the first name stays, also the one that stands for a name that is not known yet."""
-        if identity not in self.name_of:
-            self.name_of[identity] = name
-            for alias, other in self.identity_of_alias.items():
-                if other == identity:
-                    self._set(group, alias, name)
-
-    def add_control(self, identity: _Identity, name: str, row: int, group: int) -> None:
-        self.add_name(identity, name, group)
-        self.control.setdefault(name, []).append(row)
-        if name in self.identity_of_alias:
-            del self.identity_of_alias[name]
-            self._set(group, name, None)
-
-    def add_alias(self, identity: _Identity, alias: str, group: int) -> None:
-        if not alias or alias in self.control:
-            return
-        if self.alias_of.setdefault(identity, alias) != alias:
-            return
-        self.identity_of_alias[alias] = identity
-        if identity in self.name_of:
-            self._set(group, alias, self.name_of[identity])
-
-    def _set(self, group: int, alias: str, name: str | None) -> None:
-        if name is None:
-            self.aliases.pop(alias, None)
-        elif self.aliases.get(alias) == name:
-            return
-        else:
-            self.aliases[alias] = name
-        self.changes.append((group, alias, name))
-
-
-def _name_all(epics: Epics, payloads: Payloads) -> _Naming:
-    """Give every record its variable: what gives names is met one by one, TIME records all at once."""
-    table, places, kinds = payloads.table, epics.places, epics.kinds
-    sources = np.stack([table.keys["log"], table.keys["phy"]], axis=1).astype(np.int64)
-    key = table.contributions["key"][places.contribution].astype(np.int64)
-    is_control = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] >= _FIRST_CTRL)
-    is_time = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] < _FIRST_CTRL)
-    control, is_time = is_control[kinds.number], is_time[kinds.number]
-    time = np.flatnonzero(is_time)
-
-    def identity(row: int) -> _Identity:
-        log, phy = sources[key[row]].tolist()
-        return log, phy, int(kinds.table["pvId"][kinds.number[row]])
-
-    # Records of one source and kind have one identity; there are few of these.
-    _, first, which = np.unique(
-        key[time] * max(len(kinds.table), 1) + kinds.number[time], return_index=True, return_inverse=True
-    )
-    unique: dict[_Identity, int] = {}
-    slot = np.array([unique.setdefault(identity(int(row)), len(unique)) for row in time[first]], np.int64)
-    which = slot[which] if len(slot) else np.zeros(0, np.int64)
-    first_times = np.full(len(unique), len(places), np.int64)
-    np.minimum.at(first_times, slot, time[first])
-    store = _Store()
-    # What gives names, in the order in which it is met: records with names, first records without, and lists of
-    # aliases, after the records of their group.
-    steps: list[tuple[int, int, int, int]] = []
-    for row in [*np.flatnonzero(control).tolist(), *first_times.tolist()]:
-        steps.append((int(places.group[row]), 0, row, row))
-    for (type_name, _), history in table.config.histories.items():
-        if type_name == "Epics.ConfigV1":
-            steps += [
-                (int(history.group[row]), 1, int(history.order[row]), history.first + row)
-                for row in range(len(history))
-            ]
-    for group, what, _, number in sorted(steps):
-        if what == 0:
-            log, phy, pv_id = identity(number)
-            if control[number]:
-                store.add_control((log, phy, pv_id), _name_in(epics.payload(number)), number, group)
-            else:
-                store.add_name((log, phy, pv_id), f"PV:pvId={pv_id}:src_log={log}:src_phy={phy}", group)
-        else:
-            history, row = table.config.locate(number)
-            try:
-                entries = payloads.config(number).getPvConfig
-            except DataError:
-                continue  # a damaged list of aliases names nothing
-            log, phy = sources[table.contributions["key"][history.contribution[row]]].tolist()
-            for entry in entries:
-                store.add_alias((log, phy, entry.pvId), entry.description, group)
-    numbers: dict[str, int] = {name: number for number, name in enumerate(store.control)}
-    slots = [numbers.setdefault(store.name_of[known], len(numbers)) for known in unique]
-    variable = np.full(len(places), -1, np.int64)
-    if slots:
-        variable[time] = np.array(slots, np.int64)[which]
-    return _Naming(list(numbers), variable, store.control, store.aliases, store.changes)
-
-
-def _name_in(payload: memoryview) -> str:
-    return _text(bytes(payload[6:70]))
-
-
-def _text(data: bytes) -> str:
-    return data.split(b"\0", 1)[0].decode("latin-1")
 
 
 def _value(record: Record) -> Any:

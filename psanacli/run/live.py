@@ -25,7 +25,8 @@ from psanacli.run.events import Event, Events
 from psanacli.run.files import XtcFile
 from psanacli.run.headers import RunHeaders
 from psanacli.run.listed import Listed
-from psanacli.run.run import Run, datasource_of
+from psanacli.run.opening import datasource_of
+from psanacli.run.run import Run
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules, times_of
 from psanacli.xtc import FileTable, ProblemKind, Transition, big_file_of, service, walk_file

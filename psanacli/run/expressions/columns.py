@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -79,15 +80,17 @@ class JoinedTable(Protocol):
         """
 
 
-class Columns:
+class Columns(ABC):
     """What an expression is bound to: so many events, and columns by name.
 
-    This one has none; a kind of table overrides what it has.
+    A kind of table says how many events there are and which columns, and overrides what else it has.
     """
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Return the number of events."""
 
+    @abstractmethod
     def column(self, parts: tuple[str, ...]) -> Source:
         """Return the column of a name, given by its parts between the dots.
 
@@ -96,7 +99,6 @@ class Columns:
         NotFoundError
             There is none; with the nearest names.
         """
-        raise NotImplementedError
 
     def present(self, name: tuple[str, ...]) -> Source | None:
         """Return in which events there is a detector of this name; None when it is none, but may be a column."""
