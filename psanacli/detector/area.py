@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from psanacli.detector.images import field_of, has_image, is_plain, stored_image
 from psanacli.detector.masks import ALL_BITS, Masks
 from psanacli.errors import ConstantsError, DataError, UsageError
 from psanacli.parallel import launched
-from psanacli.run import Detector, Event, Events, Key
+from psanacli.run import Detector, Event, Events, Key, Rooms
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ CommonModeChoice = CommonMode | Sequence[float] | str | Literal[False] | None
 ArrayChoice = NDArray[Any] | Literal[False] | None
 
 _KEPT_RECIPES = 8
-_BLOCK = 1 << 26
+_BLOCK = 1 << 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,7 @@ class AreaDetector(Detector):
         # Of several versions in an event the newest counts.
         self._images = sorted(images, key=lambda reader: reader.key.xtc_type.version or 0, reverse=True)
         self._lock = threading.Lock()
+        self._rooms = Rooms()
         self._recipes: OrderedDict[tuple[Any, ...], tuple[AnyRecipe | None, Any]] = OrderedDict()
 
     # Raw images
@@ -135,6 +137,12 @@ class AreaDetector(Detector):
         """The field of these objects that is the image as it is stored; empty where it is put together."""
         plain = type(self).assembled is AreaDetector.assembled
         return field_of(self._images[0].key.xtc_type.name) if plain and self._images else ""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Return an array with anything in it, in memory of earlier images that nobody looks at any more."""
+        kind = np.dtype(dtype)
+        room: NDArray[Any] = self._rooms.take(math.prod(shape) * kind.itemsize).view(kind)
+        return room.reshape(shape)
 
     @cached_property
     def event_numbers(self) -> NDArray[np.int64]:
@@ -428,10 +436,10 @@ class AreaDetector(Detector):
         return self._corrected(recipe, raw, out)
 
     def _corrected(self, recipe: AnyRecipe | None, raw: NDArray[Any], out: Image | None) -> Image:
+        if out is None:
+            out = self.empty(raw.shape, np.float32)
         if recipe is not None:
             return recipe(raw, out)
-        if out is None:
-            return raw.astype(np.float32)
         out[...] = raw
         return out
 
@@ -505,7 +513,7 @@ class AreaDetector(Detector):
             if raw is None:
                 raise UsageError(f"event {number} has no image of {self.name}", "choose from its event_numbers")
             if out is None:
-                out = np.empty((len(numbers), *raw.shape), np.float32 if calib else raw.dtype)
+                out = self.empty((len(numbers), *raw.shape), np.float32 if calib else raw.dtype)
             if out.shape[1:] != raw.shape:
                 raise DataError(f"{self.name}: event {number} has an image of {raw.shape}, others of {out.shape[1:]}")
             if calib:

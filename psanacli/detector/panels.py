@@ -30,7 +30,7 @@ class Cspad(AreaDetector):
 
     def assembled(self, record: Record) -> NDArray[Any]:
         """Return the raw image, int16, shape (32, 185, 388)."""
-        result = np.empty((4 * _SECTIONS, *_PANEL), np.int16)
+        result = self.empty((4 * _SECTIONS, *_PANEL), np.int16)
         filled = 0
         for quad in record.quads:
             first, mask = quad.quad * _SECTIONS, quad.sectionMask

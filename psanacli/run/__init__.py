@@ -39,7 +39,7 @@ from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
 from psanacli.run.readers import Reader
-from psanacli.run.reading import PayloadBlock
+from psanacli.run.reading import PayloadBlock, Rooms
 from psanacli.run.run import Block, Run, Stream
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES, Step, Steps
@@ -135,6 +135,7 @@ __all__ = [
     "Presence",
     "Product",
     "Reader",
+    "Rooms",
     "Roots",
     "Rules",
     "Run",

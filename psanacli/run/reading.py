@@ -25,7 +25,7 @@ _KEPT = 1 << 26  # bytes
 
 
 class Rooms:
-    """Memory for single payloads, used again as soon as nobody looks at what was read into it.
+    """Memory for single payloads and images, used again as soon as nobody looks at what was read into it.
 
     Reading some megabytes into fresh memory costs about a fifth more.  A room is free when no record, array or
     memoryview refers to it; only rooms of the same size take each other's place, so that nothing small holds anything

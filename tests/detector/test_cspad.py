@@ -71,3 +71,16 @@ def test_low_gain_of_a_cspad_counts_more(partial: Run) -> None:
     assert image[0, 0, 0] == -10
     flat = detector.calib(event, common_mode=False, gain_map=False)
     assert flat is not None and flat[13, 0, 194] == 95
+
+
+def test_an_image_that_is_kept_stays_as_it_is(partial: Run) -> None:
+    detector, event = partial.detector("Cspad"), partial.events[0]
+    assert isinstance(detector, Cspad)
+    kept = [detector.calib(event, common_mode=False), detector.raw(event)]
+    copies = [image.copy() for image in kept if image is not None]
+    part = detector.calib(event, common_mode=False)[13, 0, 0:1]  # type: ignore[index]
+    for _ in range(3):
+        detector.calib(event)
+        detector.raw(event)
+    assert all(np.array_equal(image, copy) for image, copy in zip(kept, copies, strict=True))  # type: ignore[arg-type]
+    assert part == 95
