@@ -102,7 +102,7 @@ cdef class Steps:
         A region reaches out of its span.
     """
 
-    cdef Py_ssize_t count, largest, longest
+    cdef Py_ssize_t count, largest, longest, pieces
     cdef readonly Py_ssize_t size
     cdef Region *regions
     cdef Method *methods
@@ -119,7 +119,7 @@ cdef class Steps:
             raise ValueError("regions, methods and spans do not fit together")
         if spans[0] != 0 or spans[m] != size or bounds[0] != 0 or bounds[m] != n:
             raise ValueError("the spans are not the whole array")
-        self.size, self.count, self.largest = size, n, 1
+        self.size, self.count, self.largest, self.pieces = size, n, 1, m
         self.regions = <Region *>malloc((n + 1) * sizeof(Region))
         self.methods = <Method *>malloc((len(methods) + 1) * sizeof(Method))
         self.method = <int64_t *>malloc((n + 1) * sizeof(int64_t))
@@ -150,6 +150,14 @@ cdef class Steps:
                 if regions[i, 0] < spans[k] or regions[i, 0] + last >= spans[k + 1]:
                     raise ValueError("a region reaches out of its span")
                 self.largest = max(self.largest, regions[i, 1] * regions[i, 3])
+
+    def within(self, int64_t length):
+        """Return whether every span lies in one of the pieces of some length that the array can be cut into."""
+        cdef Py_ssize_t k
+        for k in range(self.pieces):
+            if self.spans[k] < self.spans[k + 1] and self.spans[k] // length != (self.spans[k + 1] - 1) // length:
+                return False
+        return True
 
     def __dealloc__(self):
         free(self.regions)
@@ -362,14 +370,15 @@ cdef class Gains:
             self.map.each = &factors[0]
 
 
-def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const float[::1] factor,
+def correct(const Raw[:, :] raw, const float[::1] pedestals, Gains gains, const float[::1] factor,
             const uint8_t[::1] mask, float[::1] out, Steps steps, const uint8_t[::1] good,
             Doubled doubled):
     """Write ``(raw - pedestals - common mode) * gains * factor`` to `out`.
 
     Parameters
     ----------
-    raw : ndarray of uint8, uint16, int16, int32 or float32
+    raw : ndarray of uint8, uint16, int16, int32 or float32, shape (pieces, pixels)
+        The pieces follow one another, wherever each is in memory; a span of the common mode is in one piece.
     pedestals, factor : ndarray of float32
         The factor is 0 where a pixel is masked.
     gains : Gains or None
@@ -384,7 +393,7 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const f
     doubled : Doubled or None
         Made of the same pedestals and good pixels; makes a histogram faster.
     """
-    cdef int64_t size = out.shape[0], first = 0, stop
+    cdef int64_t size = out.shape[0], length = raw.shape[1], first = 0, stop, piece
     cdef Py_ssize_t span = 0
     cdef double number
     cdef bint in_regions
@@ -392,7 +401,10 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const f
     cdef Scratch scratch
     cdef const uint8_t *which = NULL
     cdef const GainMap *map = NULL
-    _same(size, raw.shape[0], "the raw image")
+    cdef const Raw *here
+    _same(size, raw.shape[0] * length, "the raw image")
+    if raw.strides[1] != sizeof(Raw) and length > 1:
+        raise ValueError("a piece of the raw image is not in one row")
     _same(size, pedestals.shape[0], "the array of pedestals")
     _same(size, factor.shape[0], "the array of factors")
     if mask is not None:
@@ -402,6 +414,8 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const f
         map = &gains.map
     if steps is not None:
         _same(size, steps.size, "the common mode")
+        if raw.shape[0] > 1 and not steps.within(length):
+            raise ValueError("a span of the common mode is in several pieces of the raw image")
         if good is not None:
             _same(size, good.shape[0], "the status")
             which = &good[0] if size else NULL
@@ -415,20 +429,23 @@ def correct(const Raw[::1] raw, const float[::1] pedestals, Gains gains, const f
         if steps is not None:
             steps.take(&scratch)
         while first < size:
-            stop, number, in_regions = size, 0.0, steps is not None
+            piece = first // length
+            # Where the first pixel would be, were all pieces in a row with this one.
+            here = &raw[piece, 0] - piece * length
+            stop, number, in_regions = (piece + 1) * length, 0.0, steps is not None
             if steps is not None:
                 stop = steps.spans[span + 1]
                 method = steps.histogram_of_all(span)
                 if method != NULL and doubled is not None and _count(
-                        &raw[0], &pedestals[0], &doubled.all, first, stop, &scratch):
+                        here, &pedestals[0], &doubled.all, first, stop, &scratch):
                     if believed_peak(&scratch, method, &number):
                         in_regions = False
             if in_regions:
-                _subtract(&raw[first], &pedestals[first], &out[first], stop - first)
+                _subtract(here + first, &pedestals[first], &out[first], stop - first)
                 steps.span_f4(&out[0], which, span, &scratch)
                 finish(&out[0], map, &factor[0], first, stop)
             else:
-                _whole(&raw[0], &pedestals[0], number, map, &factor[0], &out[0], first, stop, size > LARGE)
+                _whole(here, &pedestals[0], number, map, &factor[0], &out[0], first, stop, size > LARGE)
             if mask is not None:
                 blank(&out[first], &mask[first], stop - first)
             first = stop

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib._correct import Doubled, Gains, Switch, correct, correct_ranged
+from psanacli.calib._correct import Doubled, Gains, Steps, Switch, correct, correct_ranged
 from psanacli.calib.common_mode import CommonMode, Histogram, Off, QuietMedian
 from psanacli.calib.masks import Mask
 from psanacli.errors import ConstantsError
@@ -55,6 +55,15 @@ def _same_size(raw: NDArray[Any], shape: tuple[int, ...], detector: str) -> None
             f"{detector}: the image has the shape {raw.shape}, the pedestals {shape}",
             "the constants belong to another detector, or to another configuration of it",
         )
+
+
+def _in_pieces(image: NDArray[Any], steps: Steps | None) -> NDArray[Any]:
+    """Return the pixels as the native code takes them, shape (pieces, pixels); a copy only where it has to be one."""
+    if image.ndim > 1 and image.size and not image.flags.c_contiguous and image[0].flags.c_contiguous:
+        length = image[0].size
+        if steps is None or steps.within(length):
+            return image.reshape(len(image), length)
+    return np.ascontiguousarray(image).reshape(1, -1)
 
 
 def _masked(factor: NDArray[Any] | None, mask: NDArray[Any] | None, size: int) -> Image:
@@ -161,7 +170,8 @@ class Recipe:
         Parameters
         ----------
         raw : ndarray of an integer or float, in the shape of the pedestals
-            As the detector gave it.
+            As the detector gave it.  The first axis may be two, ``(pieces, panels of a piece, ...)``: pieces that are
+            apart in memory are not put together first.
         out : ndarray of float32, optional
             Where to write it.
 
@@ -177,16 +187,19 @@ class Recipe:
         """
         _same_size(raw, self.shape, self.detector)
         result = _output(out, self.shape)
-        image = np.ascontiguousarray(raw, raw.dtype if raw.dtype in RAW_TYPES else np.float32).reshape(-1)
+        image = raw if raw.dtype in RAW_TYPES else raw.astype(np.float32)
         pedestals, steps = self._pedestals, self._steps
         if steps is not None and (self._interleaved or isinstance(self.common_mode, QuietMedian)):
             # What needs another order of the pixels, or a look at the whole image, is done in three steps.
-            image = image.astype(np.float32) - pedestals
+            image = np.ascontiguousarray(image, np.float32).reshape(-1) - pedestals
             self.subtract_common_mode(image.reshape(self.shape))
             pedestals, steps = np.zeros_like(pedestals), None
         # A masked pixel times 0 is 0, unless it is not finite.
         mask = None if self._stays_finite and image.dtype != np.float32 else self._mask
-        correct(image, pedestals, self._gains, self._factor, mask, result.reshape(-1), steps, self._good, self._doubled)
+        pieces = _in_pieces(image, steps)
+        correct(
+            pieces, pedestals, self._gains, self._factor, mask, result.reshape(-1), steps, self._good, self._doubled
+        )
         return result
 
     def subtract_common_mode(self, image: NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from psanacli.calib import CommonMode
@@ -42,6 +43,18 @@ class Cspad(AreaDetector):
         if filled != _ALL_PANELS:
             result[filled >> np.arange(len(result)) & 1 == 0] = 0
         return result
+
+    def pixels(self, record: Record) -> NDArray[Any]:
+        """Return the raw image by quadrants, int16, shape (4, 8, 185, 388), a view, when all of it was read out."""
+        quads = list(record.quads)
+        if [quad.quad for quad in quads] != [0, 1, 2, 3] or any(quad.sectionMask & 0xFF != 0xFF for quad in quads):
+            return self.assembled(record)
+        data = [quad.data for quad in quads]
+        places = [each.__array_interface__["data"][0] for each in data]
+        (step, *others), first = np.diff(places).tolist(), data[0]
+        if any(other != step for other in others) or any(each.shape != first.shape for each in data):
+            return self.assembled(record)
+        return as_strided(first, (len(data), *first.shape), (step, *first.strides), writeable=False)
 
     def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
         """Return the factor of each pixel by the gain that it was configured for.

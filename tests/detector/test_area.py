@@ -266,3 +266,26 @@ def test_constants_are_those_of_the_experiment(sample: Sample) -> None:
         assert used.file == Store(directory).type_directory("XppGon.0:Cspad.0", "pedestals") / "1-1.data"
         with pytest.raises(UsageError, match="pnCCD"):
             cspad.calib(run.events[0], common_mode=[8, 1, 10])
+
+
+@pytest.mark.parametrize("mode", [False, [1, 25, 25, 100], [2, 5000, 10, 128], [3, 5000, 10, 128], [5, 100]])
+def test_quadrants_are_corrected_where_they_are(tmp_path_factory: pytest.TempPathFactory, mode: Any) -> None:
+    """A full CSPAD is not put together before it is corrected, whatever pixels the common mode takes together."""
+    directory = tmp_path_factory.getbasetemp() / "whole"
+    if not directory.exists():
+        whole = write_sample(directory, events=2, streams=1, chosen=["cspad"])
+        with open_run(whole.datasource, roots=[directory]) as run:
+            dark = area(run, "cspad").images([0, 1], calib=False).mean(axis=0)
+        deploy(directory / "constants", "XppGon.0:Cspad.0", pedestals=dark, pixel_status=(dark > 1400).astype("u2"))
+    with open_run("exp=xppdemo26:run=1", roots=[directory], calib_dir=directory / "constants") as run:
+        cspad = area(run, "cspad")
+        raw = cspad.raw(run.events[1])
+        assert raw is not None
+        assert cspad.pixels(run.events[1].get("cspad")).shape == (4, 8, 185, 388)
+        recipe = cspad.recipe(common_mode=mode)
+        assert recipe is not None
+        together = recipe(np.ascontiguousarray(raw))
+        np.testing.assert_array_equal(cspad.calib(run.events[1], common_mode=mode), together)
+        np.testing.assert_array_equal(cspad.images([1], common_mode=mode)[0], together)
+        np.testing.assert_array_equal(cspad.calib(run.events[1], common_mode=mode, allow_uncalibrated=True), together)
+        assert bool((together == recipe(np.zeros_like(raw))).all()) is False
