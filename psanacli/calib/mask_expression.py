@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib import masks
 from psanacli.calib.arrays import read_array
+from psanacli.calib.constants import Constants
 from psanacli.calib.kinds import PIXEL_TYPES, DetectorKind, kind_of
 from psanacli.calib.masks import ALL_BITS, Mask
-from psanacli.errors import PsanaError, did_you_mean
+from psanacli.errors import ConstantsError, PsanaError, did_you_mean
 from psanacli.run.expressions import ExpressionError, parse
 from psanacli.run.expressions.tree import (
     Call,
@@ -40,7 +41,7 @@ Bad = NDArray[np.bool_]
 Numbers = NDArray[Any]
 
 MASK_TERMS = {
-    "status": ("status, status(BITS...)", "pixels whose status has any bit, or one of these bits"),
+    "status": ("status, status(BITS...)", "pixels whose status has any bit, or whose pixel_status has one of these"),
     "pixel_mask": ("pixel_mask", "pixels that the deployed mask calls bad"),
     "edges": ("edges, edges(N), edges(ROWS, COLUMNS)", "the rim of each panel; default 1"),
     "central": ("central, central(N)", "beside the borders between the ASICs of a panel; default 1"),
@@ -52,6 +53,8 @@ MASK_TERMS = {
     "file": ("file('NAME'), file('NAME', 'DATASET')", "pixels that are 0 in an array of text, npy, npz or HDF5"),
 }
 """Sets of bad pixels: how each is written, and what it is."""
+FURTHER_STATUS = ("status_extra", "status_data")
+"""What counts as status beside ``pixel_status``, where it is there."""
 PLACES = {"panel": 0, "row": 1, "column": 2}
 """Numbers of a pixel that are its place, from 0."""
 SHORT = {name.removeprefix("pixel_"): name for name in PIXEL_TYPES if name not in ("pixel_mask", "pixel_status")}
@@ -100,9 +103,17 @@ class Masked:
         return int(np.count_nonzero(self.mask == 0))
 
 
-def mask_of(
-    expression: str, source: str, shape: Sequence[int], constants: Callable[[str], tuple[Numbers, Path | None]]
-) -> Masked:
+class Known(Protocol):
+    """Constants of a detector in a run, such as `psanacli.detector.DetectorConstants`."""
+
+    def get(self, constants_type: str, /) -> Constants | None:
+        """Return the constants of a type; None when there are none."""
+
+    def need(self, constants_type: str, /) -> Constants:
+        """Return the constants of a type; that there are none is an error."""
+
+
+def mask_of(expression: str, source: str, shape: Sequence[int], constants: Known | None = None) -> Masked:
     """Return the mask of the pixels that an expression calls bad.
 
     Parameters
@@ -113,9 +124,9 @@ def mask_of(
         The detector, which decides about ASICs and unbonded pixels: ``CxiDs1.0:Cspad.0``.
     shape : sequence of int
         Of its constants, without gain ranges.
-    constants : callable
-        Gives the array of a type of constants, in the shape of files, and its file.  What has one array for each gain
-        range is bad where it is bad in any of them.
+    constants : object with `get` and `need`, optional
+        The constants of the detector, in the shape of files.  What has one array for each gain range is bad where it is
+        bad in any of them.
 
     Raises
     ------
@@ -126,7 +137,7 @@ def mask_of(
 
     Examples
     --------
-    >>> mask_of("edges(2) or row == 10", "XppGon.0:Epix100a.1", (704, 768), {}.__getitem__).bad
+    >>> mask_of("edges(2) or row == 10", "XppGon.0:Epix100a.1", (704, 768)).bad
     6628
     """
     kind = kind_of(source)
@@ -145,13 +156,7 @@ def mask_of(
 class _Pixels:
     """The pixels of a detector, with what an expression may ask of them."""
 
-    def __init__(
-        self,
-        text: str,
-        kind: DetectorKind,
-        shape: tuple[int, ...],
-        constants: Callable[[str], tuple[Numbers, Path | None]],
-    ) -> None:
+    def __init__(self, text: str, kind: DetectorKind, shape: tuple[int, ...], constants: Known | None) -> None:
         self.text = text
         self.kind = kind
         self.shape = shape
@@ -204,8 +209,12 @@ class _Pixels:
         bits = 0
         for each in arguments:
             bits |= self.whole(each, 1, ALL_BITS)
-        status = self.array(node, "pixel_status")
-        return self.over_ranges(node, self.of_status(masks.from_status(status, bits or ALL_BITS) == 0))
+        found = self.of_status(masks.from_status(self.array(node, "pixel_status"), bits or ALL_BITS) == 0)
+        bad = self.over_ranges(node, found)
+        for name in () if bits else FURTHER_STATUS:
+            if self.constants is not None and self.constants.get(name) is not None:
+                bad |= self.over_ranges(node, self.of_status(self.array(node, name) != 0))
+        return bad
 
     def _pixel_mask(self, node: Node, arguments: Sequence[Node]) -> Bad:
         self.count(node, arguments, 0)
@@ -354,12 +363,14 @@ class _Pixels:
     def array(self, node: Node, name: str) -> Numbers:
         """Return constants as (..., panels, rows, columns)."""
         try:
-            found, file = self.constants(name)
+            if self.constants is None:
+                raise ConstantsError(f"there are no constants, and so no {name}")
+            found = self.constants.need(name)
         except PsanaError as error:
             raise pointed(error, Place(self.text, node.span)) from error
-        if file is not None and file not in self.files:
-            self.files.append(file)
-        return self.with_panels_first(np.asarray(found))
+        if found.file is not None and found.file not in self.files:
+            self.files.append(found.file)
+        return self.with_panels_first(found.array)
 
     def number(self, node: Node) -> int | float:
         if isinstance(node, Operation) and node.operator == "-" and len(node.operands) == 1:

@@ -83,6 +83,7 @@ def command(
     )
     from psanacli.commands import calib_deploy
     from psanacli.commands.constants import Target
+    from psanacli.detector import DetectorConstants
     from psanacli.errors import ConstantsError, OutputError
 
     if detector is None:
@@ -103,11 +104,8 @@ def command(
     if not shape:
         raise ConstantsError(f"the shape of {source} is not known", "give a data source with a run that has it")
 
-    def constants(name: str) -> tuple[object, Path | None]:
-        found = target.store.get(source, name, target.the_run(), raw_shape=raw)
-        return found.array, found.file
-
-    made = mask_of(expression, source, shape, constants)  # type: ignore[arg-type]
+    constants = DetectorConstants(target.store, source, target.the_run(), lambda: raw)
+    made = mask_of(expression, source, shape, constants)
     plan = None
     if wanted is not None:
         plan = plan_deployment(

@@ -261,12 +261,15 @@ class AreaDetector(Detector):
         """Return the mask of the status of pixels; see `psanacli.detector.masks.Masks.status`."""
         return self.masks.status(bits, extra=extra, data=data, neighbours=neighbours, ranges=ranges)
 
-    def mask(self, **parts: Any) -> NDArray[np.uint8]:
+    def mask(self, bad: str | None = None, /, **parts: Any) -> NDArray[np.uint8]:
         """Return a mask: 1 good, 0 bad; by default that of the status of pixels.
 
         Parameters
         ----------
+        bad : str, optional
+            Expression that says what is bad, ``"status or edges(2) or rms > 20"``; see `psana help masks`.
         **parts
+            In place of an expression.
             See `psanacli.detector.masks.Masks.combined`: ``status``, ``pixel_mask``, ``edges``, ``central``,
             ``unbonded``, ``unbonded_neighbours``, ``around``, ``form``, ``user``.
 
@@ -275,7 +278,11 @@ class AreaDetector(Detector):
         ndarray of uint8, in the shape of the raw image
             Read-only.
         """
-        return self.masks.combined(**parts)
+        if bad is None:
+            return self.masks.combined(**parts)
+        if parts:
+            raise UsageError("a mask is told by an expression, or by its parts", f"leave out {', '.join(parts)}")
+        return self.masks.expressed(bad)
 
     # Correction
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib import masks
+from psanacli.calib import mask_of, masks, type_of
 from psanacli.detector.constants import DetectorConstants
 from psanacli.errors import UsageError
 
@@ -79,6 +79,20 @@ class Masks:
         """Return the mask of the constants."""
         found = self.constants.array("pixel_mask")
         return None if found is None else self._merged(np.asarray(found != 0, np.uint8), None)
+
+    def expressed(self, expression: str) -> Mask:
+        """Return the mask of what an expression calls bad, ``status or edges(2)``; see `psana help masks`.
+
+        Raises
+        ------
+        ExpressionError
+            It is wrong; the hint shows where.
+        ConstantsError
+            There are no constants of a type that it names.
+        """
+        shape = self.constants.kind.file_shape(type_of("pixel_mask"), self.shape) or self.shape
+        found = mask_of(expression, self.constants.source, shape, self.constants).mask
+        return self.constants.oriented(found).reshape(self.shape)
 
     def combined(
         self,

@@ -12,13 +12,11 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib import mask_of, type_of
 from psanacli.detector import AreaDetector, find_detector, has_image
 from psanacli.errors import ConstantsError, UsageError
 from psanacli.hdf5 import calibstore, cspad_module
@@ -236,18 +234,8 @@ class Corrector:
 
     def _masked(self) -> NDArray[np.uint8] | None:
         """Return the mask that was asked for."""
-        bad, detector = self.correction.bad, self.detector
-        if bad is None:
-            return None
-        known = detector.constants
-
-        def constants(name: str) -> tuple[NDArray[Any], Path | None]:
-            found = known.get(name)
-            return (known.need(name).array, None) if found is None else (found.array, found.file)
-
-        shape = known.kind.file_shape(type_of("pixel_mask"), detector.shape) or detector.shape
-        mask = known.oriented(mask_of(bad, detector.name, shape, constants).mask)
-        return np.ascontiguousarray(mask.reshape(detector.shape))
+        bad = self.correction.bad
+        return None if bad is None else self.detector.mask(bad)
 
     def _recipe(self, event: int) -> Any:
         correction = self.correction

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psanacli.calib import kind_of, mask_of, mask_png
+from psanacli.calib import Constants, kind_of, mask_of, mask_png
 from psanacli.errors import ConstantsError, PsanaError
 
 EPIX = "XppGon.0:Epix100a.1"
@@ -19,20 +19,14 @@ JUNGFRAU = "XppEndstation.0:Jungfrau.0"
 class Given(dict[str, Any]):
     """Constants by type; what is not there is missing, as in a store."""
 
-    def __call__(self, name: str) -> tuple[np.ndarray, Path | None]:
-        if name not in self:
+    def get(self, name: str) -> Constants | None:  # type: ignore[override]
+        return Constants(self[name], EPIX, name, 1, Path(f"{name}/1-end.data")) if name in self else None
+
+    def need(self, name: str) -> Constants:
+        found = self.get(name)
+        if found is None:
             raise ConstantsError(f"no {name}")
-        return self[name], Path(f"{name}/1-end.data")
-
-
-def test_the_status_of_an_epix10ka_is_that_of_its_dark_runs() -> None:
-    """Of its seven ranges two have no dark runs of their own, as `det.mask()` has it; numbers are of all seven."""
-    status = np.zeros((7, 1, 352, 384), "u2")
-    status[4, 0, 10, 10] = status[5, 0, 20, 20] = 1
-    given = Given(pixel_status=status, pixel_rms=status.astype("f4"))
-    shape = 1, 352, 384
-    assert np.argwhere(mask_of("status", "XppGon.0:Epix10ka.0", shape, given).mask == 0).tolist() == [[0, 10, 10]]
-    assert mask_of("pixel_rms > 0", "XppGon.0:Epix10ka.0", shape, given).bad == 2
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +92,15 @@ DISC = (ROW - 100) ** 2 + (COLUMN - 50.5) ** 2 <= 20**2
 def test_expressions(epix: Given, expression: str, expected: Any) -> None:
     found = bad(expression, epix)
     assert np.array_equal(found, expected(epix))
+
+
+def test_further_status_counts_where_it_is_there(epix: Given) -> None:
+    extra = np.zeros((704, 768), "u8")
+    extra[7, 9] = 1 << 40
+    more = Given(epix, status_extra=extra)
+    assert np.array_equal(bad("status", more), (epix["pixel_status"] != 0) | (extra != 0))
+    assert np.array_equal(bad("status(1)", more), (epix["pixel_status"] & 1) != 0)
+    assert bad("status_extra == 0", more).sum() == extra.size - 1
 
 
 def test_a_cspad_has_panels_and_unbonded_pixels() -> None:

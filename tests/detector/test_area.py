@@ -94,6 +94,17 @@ def test_parts_of_the_correction_are_left_out_or_replaced(run: Run, camera: Area
     np.testing.assert_array_equal(out, corrected(3))
 
 
+def test_a_mask_by_an_expression(camera: AreaDetector) -> None:
+    row, column = np.indices(SHAPE)
+    found = camera.mask("status(8) or row == 2 or pixel_gain * pedestals > 2.7")
+    assert np.array_equal(found == 0, (STATUS == 8) | (row == 2) | (GAIN * PEDESTALS > 2.7))
+    assert np.array_equal(camera.mask("status"), camera.mask())
+    with pytest.raises(ConstantsError, match="no pixel_rms"):
+        camera.mask("rms > 3")
+    with pytest.raises(UsageError, match="by an expression, or by its parts"):
+        camera.mask("status", edges=2)
+
+
 def test_a_changed_mask_is_another_mask(run: Run, camera: AreaDetector) -> None:
     mine = np.ones(SHAPE, np.uint8)
     assert camera.calib(run.events[3], mask=mine)[0, 0] != 0  # type: ignore[index]
