@@ -3,7 +3,7 @@
 import sys
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 if sys.byteorder != "little":
     raise ImportError("psanacli needs a machine with little-endian byte order, as the data are")
@@ -37,32 +37,77 @@ def shuffle(const uint8_t[::1] data, Py_ssize_t item, uint8_t[::1] out):
 
     A rest that is no whole item is copied as it is.
     """
-    cdef Py_ssize_t size = data.shape[0], count, i, k, block, stop
+    cdef int64_t size = data.shape[0], count
     if out.shape[0] != size:
         raise ValueError("out has another size than data")
     if not size:
         return
-    count = size // item if item > 0 else 0
-    cdef const uint8_t *source = &data[0]
-    cdef uint8_t *target = &out[0]
+    count = size // item if item > 1 else 0
     with nogil:
-        if item <= 1 or count <= 1:
-            memcpy(target, source, <size_t>size)
-        elif item == 2:
-            shuffle_two(source, target, count)
-        elif item == 4:
-            shuffle_four(source, target, count)
+        if count <= 1:
+            memcpy(&out[0], &data[0], <size_t>size)
         else:
-            # Blocks that stay in the cache while each byte of an item has its turn.
-            block = max(1, 16384 // item)
-            i = 0
-            while i < count:
-                stop = min(count, i + block)
+            shuffle_items(&data[0], item, count, &out[0], count)
+            memcpy(&out[count * item], &data[count * item], <size_t>(size - count * item))
+
+
+def shuffle_pieces(
+    const uint8_t[::1] data, const int64_t[::1] places, const int64_t[::1] sizes, Py_ssize_t item, uint8_t[::1] out
+):
+    """Do the same for pieces of `data`, as if they stood one behind the other.
+
+    Parameters
+    ----------
+    data : buffer
+    places, sizes : int64 arrays, shape (n,)
+        Where each piece is; one at a negative place is zeros.  Sizes are multiples of `item`.
+    item : int
+    out : buffer of as many bytes as all pieces have
+    """
+    cdef Py_ssize_t n = places.shape[0], i
+    cdef int64_t length = data.shape[0], total = out.shape[0], done = 0, count, k
+    if sizes.shape[0] != n or item < 1:
+        raise ValueError("a size for each place, and an item of a byte at least")
+    for i in range(n):
+        if sizes[i] < 0 or sizes[i] % item or sizes[i] > total - done:
+            raise ValueError("the output has another size than the pieces")
+        if places[i] >= 0 and (sizes[i] > length or places[i] > length - sizes[i]):
+            raise ValueError("outside of the buffer")
+        done += sizes[i]
+    if done != total:
+        raise ValueError("the output has another size than the pieces")
+    if not total:
+        return
+    cdef int64_t plane = total // item
+    cdef uint8_t *to = &out[0]
+    with nogil:
+        for i in range(n):
+            count = sizes[i] // item
+            if places[i] >= 0:
+                shuffle_items(&data[0] + places[i], item, count, to, plane)
+            else:
                 for k in range(item):
-                    shuffle_one(source + i * item + k, item, target + k * count + i, stop - i)
-                i = stop
-        if item > 1 and count > 1 and count * item < size:
-            memcpy(target + count * item, source + count * item, <size_t>(size - count * item))
+                    memset(to + k * plane, 0, <size_t>count)
+            to += count
+
+
+cdef void shuffle_items(const uint8_t *source, int64_t item, int64_t count, uint8_t *target, int64_t plane) noexcept nogil:
+    """Deal the bytes of items to planes that lie `plane` bytes apart."""
+    cdef int64_t i = 0, stop, k, block
+    if item == 1:
+        memcpy(target, source, <size_t>count)
+    elif item == 2:
+        shuffle_two(source, target, target + plane, count)
+    elif item == 4:
+        shuffle_four(source, target, plane, count)
+    else:
+        # Blocks that stay in the cache while each byte of an item has its turn.
+        block = max(1, 16384 // item)
+        while i < count:
+            stop = min(count, i + block)
+            for k in range(item):
+                shuffle_one(source + i * item + k, item, target + k * plane + i, stop - i)
+            i = stop
 
 
 def literals_size(const uint8_t[::1] data):
@@ -123,8 +168,7 @@ cdef extern from *:
     #endif
 
     MULTIVERSION
-    static void shuffle_two(const uint8_t *restrict source, uint8_t *restrict target, int64_t count) {
-        uint8_t *restrict high = target + count;
+    static void shuffle_two(const uint8_t *restrict source, uint8_t *restrict target, uint8_t *restrict high, int64_t count) {
         for (int64_t i = 0; i < count; i++) {
             uint16_t word;
             memcpy(&word, source + 2 * i, 2);
@@ -134,8 +178,8 @@ cdef extern from *:
     }
 
     MULTIVERSION
-    static void shuffle_four(const uint8_t *restrict source, uint8_t *restrict target, int64_t count) {
-        uint8_t *restrict b = target + count, *restrict c = target + 2 * count, *restrict d = target + 3 * count;
+    static void shuffle_four(const uint8_t *restrict source, uint8_t *restrict target, int64_t plane, int64_t count) {
+        uint8_t *restrict b = target + plane, *restrict c = target + 2 * plane, *restrict d = target + 3 * plane;
         for (int64_t i = 0; i < count; i++) {
             uint32_t word;
             memcpy(&word, source + 4 * i, 4);
@@ -151,6 +195,6 @@ cdef extern from *:
             target[i] = source[i * step];
     }
     """
-    void shuffle_two(const uint8_t *source, uint8_t *target, int64_t count) nogil
-    void shuffle_four(const uint8_t *source, uint8_t *target, int64_t count) nogil
-    void shuffle_one(const uint8_t *source, int64_t step, uint8_t *target, int64_t count) nogil
+    void shuffle_two(const uint8_t *source, uint8_t *target, uint8_t *high, int64_t count) noexcept nogil
+    void shuffle_four(const uint8_t *source, uint8_t *target, int64_t plane, int64_t count) noexcept nogil
+    void shuffle_one(const uint8_t *source, int64_t step, uint8_t *target, int64_t count) noexcept nogil

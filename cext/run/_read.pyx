@@ -1,4 +1,4 @@
-"""Reading many pieces of files in one call, without the interpreter.
+"""Reading many pieces of files in one call, or copying them to another file, without the interpreter.
 
 Pieces that lie close together in a file are read with one `pread` into a window and copied from there; large ones are read
 straight into their place.
@@ -7,7 +7,7 @@ straight into their place.
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM
 from cpython.ref cimport PyObject
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, ENOSPC, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -17,11 +17,14 @@ cdef extern from "Python.h":
 
 cdef extern from "unistd.h" nogil:
     ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
+    ssize_t pwrite(int fd, const void *buf, size_t count, int64_t offset)
 
 DEF WINDOW = 262144
 # Copying this many bytes that nobody wants costs about as much as a call of the system.
 DEF GAP = 4096
 DEF LARGE = 65536
+# What is copied from file to file stays in the innermost cache but one on its way.
+DEF HANDFUL = 65536
 # Number of reads after which the interpreter is asked whether the user wants to stop.
 DEF PAUSE = 512
 
@@ -151,3 +154,104 @@ def read_pieces(
     if at < 0:
         return -1 - at, trouble
     return -1, 0
+
+
+cdef extern from *:
+    """
+    #include <unistd.h>
+
+    /* Lets the kernel copy a part of a file to another; returns the bytes that it did, 0 or less where it does not. */
+    static int64_t copy_inside(int source, int64_t from, int target, int64_t to, int64_t size) {
+    #if defined(__linux__) && defined(__GLIBC__)
+        off64_t at = from, place = to;
+        return copy_file_range(source, &at, target, &place, (size_t)size, 0);
+    #else
+        (void)source, (void)from, (void)target, (void)to, (void)size;
+        return 0;
+    #endif
+    }
+    """
+    int64_t copy_inside(int source, int64_t start, int target, int64_t to, int64_t size) noexcept nogil
+
+
+cdef int64_t copy_some(
+    const int *descriptors,
+    const int64_t *offsets,
+    const int64_t *sizes,
+    int target,
+    const int64_t *places,
+    int64_t first,
+    int64_t count,
+    uint8_t *window,
+    int *trouble,
+    bint *writing,
+) noexcept nogil:
+    """Copy pieces from number `first`, about `PAUSE` handfuls; return the number of the next, or -1 - the one that failed."""
+    cdef int64_t i = first, done, part, put
+    cdef int64_t calls = 0
+    cdef ssize_t wrote
+    while i < count and calls < PAUSE:
+        done = 0
+        while done < sizes[i]:
+            part = copy_inside(descriptors[i], offsets[i] + done, target, places[i] + done, sizes[i] - done)
+            if part > 0:
+                calls += 1 + part // HANDFUL
+                done += part
+                continue
+            # Between these files it cannot, or something is wrong, which is found out here.
+            calls += 1
+            part = min(<int64_t>HANDFUL, sizes[i] - done)
+            if read_whole(descriptors[i], window, part, offsets[i] + done, trouble) < part:
+                return -1 - i
+            put = 0
+            while put < part:
+                wrote = pwrite(target, window + put, <size_t>(part - put), places[i] + done + put)
+                if wrote < 0 and errno == EINTR:
+                    continue
+                if wrote <= 0:
+                    trouble[0] = errno if wrote < 0 else ENOSPC
+                    writing[0] = True
+                    return -1 - i
+                put += wrote
+            done += part
+        i += 1
+    return i
+
+
+def copy_pieces(
+    const int[::1] descriptors not None,
+    const int64_t[::1] offsets not None,
+    const int64_t[::1] sizes not None,
+    int target,
+    const int64_t[::1] places not None,
+):
+    """Copy piece ``i``, `sizes` bytes at `offsets` of an open file, to `places` of the open file `target`.
+
+    Returns (-1, 0, False), or the number of the first piece that could not be copied, the number of the error (0: the file
+    ends before), and whether it came from writing.
+    """
+    cdef int64_t count = descriptors.shape[0], i, at = 0
+    cdef int trouble = 0
+    cdef bint writing = False
+    if offsets.shape[0] != count or sizes.shape[0] != count or places.shape[0] != count:
+        raise ValueError("one descriptor, offset, size and place for each piece")
+    for i in range(count):
+        if sizes[i] < 0 or offsets[i] < 0 or places[i] < 0:
+            raise ValueError(f"piece {i} is nowhere")
+    if count == 0:
+        return -1, 0, False
+    cdef uint8_t *window = <uint8_t *>malloc(HANDFUL)
+    if window == NULL:
+        raise MemoryError
+    try:
+        while 0 <= at < count:
+            with nogil:
+                at = copy_some(
+                    &descriptors[0], &offsets[0], &sizes[0], target, &places[0], at, count, window, &trouble, &writing
+                )
+            PyErr_CheckSignals()
+    finally:
+        free(window)
+    if at < 0:
+        return -1 - at, trouble, bool(writing)
+    return -1, 0, False

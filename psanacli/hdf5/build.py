@@ -37,7 +37,7 @@ def build(plan: Plan, file: h5f.FileID) -> list[tuple[bytes, int]]:
         _store(tree, value)
     corrected = []
     for dataset in plan.datasets:
-        _create(tree, dataset, plan.compression)
+        _create(tree, dataset, plan.compression, plan.reserved(dataset))
         if plan.compression.name != "none" and not dataset.form.pointers:
             if dataset.item != dataset.form.dtype.itemsize:
                 corrected.append((os.fsencode(dataset.path), dataset.item))
@@ -118,8 +118,8 @@ def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:
     return rows.reshape(-1).view(np.uint8)
 
 
-def _create(tree: _Tree, dataset: Dataset, compression: Compression) -> None:
-    """Make a dataset in event form in its final length.
+def _create(tree: _Tree, dataset: Dataset, compression: Compression, reserved: bool) -> None:
+    """Make a dataset in event form in its final length; one with reserved places gets it with them.
 
     What has a variable length has no filters: HDF5 would write such a chunk to another place each time it grows, and a
     killed process would leave a file in which that place has been used again.
@@ -128,6 +128,9 @@ def _create(tree: _Tree, dataset: Dataset, compression: Compression) -> None:
     creation.set_chunk((dataset.chunk,))
     if not dataset.form.pointers:
         compression.apply(creation)
+    if reserved:
+        creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+        creation.set_fill_time(h5d.FILL_TIME_NEVER)
     parent, _, name = dataset.path.rpartition("/")
-    space = h5s.create_simple((dataset.rows,), (h5s.UNLIMITED,))
+    space = h5s.create_simple((0 if reserved else dataset.rows,), (h5s.UNLIMITED,))
     h5d.create(tree.open(parent), os.fsencode(name), dataset.form.type_id, space, creation)

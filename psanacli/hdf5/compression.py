@@ -130,7 +130,16 @@ class Compression:
             return data
         shuffled = np.empty_like(data)
         _filters.shuffle(data, item, shuffled)
-        plane = len(data) // item
+        return self._deflated(shuffled, item)
+
+    def chunk_of(self, data: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64], item: int) -> Any:
+        """Return the same for a chunk that consists of pieces of `data`; those at a negative place are zeros."""
+        out = np.empty(int(sizes.sum()), np.uint8)
+        _filters.shuffle_pieces(data, places, sizes, item if self.name == "gzip" else 1, out)
+        return self._deflated(out, item) if self.name == "gzip" else out
+
+    def _deflated(self, shuffled: NDArray[np.uint8], item: int) -> Any:
+        plane = len(shuffled) // item
         if self.level == 1 and plane >= _PLANE:
             return _deflate_planes(shuffled, plane)
         return _deflate(shuffled, self.level)

@@ -18,7 +18,7 @@ from psanacli.hdf5 import names
 from psanacli.hdf5.forms import compound, form_of
 from psanacli.hdf5.layout import DatasetLayout, Member
 from psanacli.hdf5.rows import EveryEvent, Rows, nothing
-from psanacli.hdf5.tables import STAMP_ROWS, Dataset, Table, Value, chunk_rows
+from psanacli.hdf5.tables import FEW_ROWS, STAMP_ROWS, Dataset, Table, Value, chunk_rows
 from psanacli.hdf5.values import Column, Encoder, base_of
 from psanacli.run import Key, Objects, Places, Product, RunTable, Variable
 from psanacli.xtc import RECORD_KINDS, Source, bind
@@ -207,7 +207,7 @@ def add_rows(planner: Planner, step: Step, name: str, records: Records, links: S
     column = Column(record_layout(kind, count), ())
     group = f"{base}/{names.variable_group(name)}"
     size = column.form.dtype.itemsize
-    chunk = chunk_rows(size, total, STAMP_ROWS)
+    chunk = chunk_rows(size, total, FEW_ROWS)
     numbers = [planner.plan.add(Dataset(f"{group}/data", column.form, total, chunk, size))]
     extras = () if aligned else ("time",)
     if not aligned:

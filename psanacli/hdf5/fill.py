@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,17 +17,22 @@ import numpy as np
 from h5py import h5d, h5s
 from numpy.typing import NDArray
 
+from psanacli.errors import DataError
 from psanacli.hdf5.calibrated import Correctors
 from psanacli.hdf5.names import damage_rows
 from psanacli.hdf5.output import Output
+from psanacli.hdf5.reserved import Reserved
+from psanacli.hdf5.spare import Spare, layout_of
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
-from psanacli.hdf5.values import Column, Encoder, place_pointers
+from psanacli.hdf5.values import Column, Encoder, Recipes, Stretches, place_pointers
 from psanacli.run import Objects, PayloadError, Run
-from psanacli.xtc import bind
 from psanacli.xtc.columns import Batch
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
+
+_STRETCH = 512
+"""Bytes of a row from which on chunks are made straight from the payloads."""
 
 
 class Piece(NamedTuple):
@@ -62,6 +67,15 @@ class Span(NamedTuple):
     """Rows (from `first` on) and objects."""
     events: Array
     """Positions of the events of all rows."""
+    partial: bool = False
+    """Whether what goes from file to file was not read."""
+
+    def inside(self, first: int, stop: int) -> Iterator[tuple[Array, Batch]]:
+        """Give the objects of some rows of the table, with their rows counted from `first`."""
+        low, high = first - self.first, stop - self.first
+        for rows, batch in self.batches:
+            some = slice(*np.searchsorted(rows, (low, high)).tolist())
+            yield rows[some] - low, batch if some == slice(0, len(rows)) else _taken(batch, some)
 
 
 class Part(NamedTuple):
@@ -101,12 +115,20 @@ class Worker:
     plan : Plan
     run : Run
         Where the payloads are read.
+
+    Attributes
+    ----------
+    reserved : Reserved or None
+        Places in the output to which rows are copied, if this process has it.
     """
 
     def __init__(self, plan: Plan, run: Run) -> None:
         self.plan = plan
         self.run = run
         self._correctors = Correctors(run)
+        self.reserved: Reserved | None = None
+        self._spare = Spare(plan, run)
+        self._recipes: Recipes = {}
 
     def __call__(self, block: Block) -> Filled:
         """Return the pieces of a block."""
@@ -118,11 +140,10 @@ class Worker:
                 if stop > first:
                     filled.pieces += self._extra_pieces(part, name, number, first, stop, made)
         for part, span in zip(parts, self._read(parts, filled), strict=True):
-            encoder = Encoder()
+            encoder = Encoder(self._recipes)
             for column, number, (first, stop) in part.columns:
                 if stop > first:
-                    rows = self._rows(part.table, column, span, first, stop, encoder)
-                    filled.pieces += self._pieces(number, first, rows, encoder)
+                    filled.pieces += self._column(part, column, number, span, first, stop, encoder)
             if encoder.changed:
                 filled.changed[part.table.group] += encoder.changed
         return filled
@@ -139,6 +160,48 @@ class Worker:
         first, stop = min(rows[0] for rows in some), max(rows[1] for rows in some)
         return Part(table, owned, first, self.plan.rows(self.run.table, table, first, stop))
 
+    def _column(
+        self, part: Part, column: Column, number: int, span: Span, first: int, stop: int, encoder: Encoder
+    ) -> Iterable[Piece]:
+        """Return the pieces of the rows `first` to `stop` of a column, or copy them to their reserved places."""
+        dataset = self.plan.datasets[number]
+        plain = self.plan.direct(dataset) and not part.table.nan and part.table.correction is None
+        if plain and dataset.form.dtype.itemsize >= _STRETCH:
+            found = [
+                (rows, batch, encoder.stretches(column, batch))
+                for rows, batch in span.inside(first, stop)
+                if len(batch)
+            ]
+            whole = [(rows, batch, stretches) for rows, batch, stretches in found if stretches is not None]
+            if len(whole) == len(found) and len({each.places.shape[1] for _, _, each in whole}) == 1:
+                if self.reserved is not None and number in self.reserved and part.objects.plain:
+                    for rows, batch, (places, sizes) in whole:
+                        objects = part.objects.select(rows + first - part.first)
+                        within = places - batch.starts[:, None]
+                        self.reserved.copy(self.run, objects, within, sizes, number, rows + first)
+                    return ()
+                return self._stretched(number, first, stop, whole)
+        assert not (span.partial and self.plan.reserved(dataset)), "what was not read is needed"
+        return self._pieces(number, first, self._rows(part.table, column, span, first, stop, encoder), encoder)
+
+    def _stretched(
+        self, number: int, first: int, stop: int, found: list[tuple[Array, Batch, Stretches]]
+    ) -> Iterator[Piece]:
+        """Make chunks of rows straight from the payloads; rows without an object, or behind the last, are zeros."""
+        dataset, data = self.plan.datasets[number], found[0][1].data
+        count = -(-(stop - first) // dataset.chunk) * dataset.chunk
+        places = np.full((count, found[0][2].places.shape[1]), -1, np.int64)
+        sizes = np.zeros_like(places)
+        sizes[:, 0] = dataset.form.dtype.itemsize
+        for rows, _, stretches in found:
+            places[rows], sizes[rows] = stretches
+        for start in range(0, stop - first, dataset.chunk):
+            chunk = slice(start, start + dataset.chunk)
+            packed = self.plan.compression.chunk_of(
+                data, places[chunk].reshape(-1), sizes[chunk].reshape(-1), dataset.item
+            )
+            yield Piece(number, first + start, 0, packed)
+
     def _read(self, parts: list[Part], filled: Filled) -> list[Span]:
         """Read the payloads of all tables, what lies side by side in one go."""
         bounds = [part.payload_rows for part in parts]
@@ -146,25 +209,39 @@ class Worker:
             first + np.flatnonzero(part.objects.stored[first:stop])
             for part, (first, stop) in zip(parts, bounds, strict=True)
         ]
+        partial: dict[int, Span] = {}
+        if self.reserved is not None:
+            for index, (part, (first, stop), rows) in enumerate(zip(parts, bounds, chosen, strict=True)):
+                batch = self._spare.read(part.table, part.objects, rows)
+                if batch is not None:
+                    events = part.objects.event[first:stop]
+                    partial[index] = Span(part.first + first, part.first + stop, [(rows - first, batch)], events, True)
+                    chosen[index] = rows[:0]
         try:
             payloads = self.run.read_many([part.objects for part in parts], chosen)
         except PayloadError:
             chosen = [self._readable(part, rows, filled) for part, rows in zip(parts, chosen, strict=True)]
             payloads = self.run.read_many([part.objects for part in parts], chosen)
         spans = []
-        for part, (first, stop), rows, payload in zip(parts, bounds, chosen, payloads, strict=True):
+        for index, (part, (first, stop), rows, payload) in enumerate(zip(parts, bounds, chosen, payloads, strict=True)):
+            if index in partial:
+                spans.append(partial[index])
+                continue
             table, objects = part.table, part.objects
             batches = []
             configs = objects.config[rows]
             for config in np.unique(configs).tolist():
                 same = np.flatnonzero(configs == config)
-                layout = bind(objects.key.xtc_type, table.config) if table.config else self.run.layout(objects, config)
+                layout = layout_of(self.run, table, objects, config)
                 starts, sizes = payload.starts[same], payload.sizes[same]
-                fits = layout.fits(payload.buffer, starts, sizes)
-                if not fits.all():
+                try:
+                    batch = layout.batch(payload.buffer, starts, sizes)
+                except DataError:
+                    fits = layout.fits(payload.buffer, starts, sizes)
                     self._blank(part, rows[same[~fits]], filled)
-                    same, starts, sizes = same[fits], starts[fits], sizes[fits]
-                batches.append((rows[same] - first, layout.batch(payload.buffer, starts, sizes)))
+                    same = same[fits]
+                    batch = layout.batch(payload.buffer, starts[fits], sizes[fits])
+                batches.append((rows[same] - first, batch))
             spans.append(Span(part.first + first, part.first + stop, batches, objects.event[first:stop]))
         return spans
 
@@ -193,20 +270,17 @@ class Worker:
 
     def _rows(self, table: Table, column: Column, span: Span, first: int, stop: int, encoder: Encoder) -> Array:
         """Return the rows `first` to `stop` of a column; what has no object is blank."""
-        low, high = first - span.first, stop - span.first
         parts = []
-        for rows, batch in span.batches:
-            inside = slice(*np.searchsorted(rows, (low, high)).tolist())
-            part = batch if inside == slice(0, len(rows)) else _taken(batch, inside)
+        for rows, batch in span.inside(first, stop):
             values = None
             if table.correction:
-                numbers = np.asarray(self.plan.chosen.at(span.events[rows[inside]]), np.int64)
-                values = self._correctors.rows_of(table.correction)(column, part, numbers)
+                numbers = np.asarray(self.plan.chosen.at(span.events[rows + first - span.first]), np.int64)
+                values = self._correctors.rows_of(table.correction)(column, batch, numbers)
             if values is None:
-                values = encoder.rows(column, part)
-            if len(part) == stop - first:
+                values = encoder.rows(column, batch)
+            if len(batch) == stop - first:
                 return values
-            parts.append((rows[inside] - low, values))
+            parts.append((rows, values))
         result = np.zeros((stop - first, *column.shape), column.base.dtype)
         if table.nan:
             _fill_nan(result)

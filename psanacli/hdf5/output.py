@@ -244,8 +244,9 @@ class Output:
         """Whether the disk has many times the room that is needed, and a file may grow as it likes."""
         if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
             return False
-        system = os.fstatvfs(self._descriptor)
-        return system.f_bavail * system.f_frsize > PLENTY + 4 * size
+        system, status = os.fstatvfs(self._descriptor), os.fstat(self._descriptor)
+        reserved = max(0, self.file.get_filesize() - 512 * status.st_blocks) if self.file else 0
+        return system.f_bavail * system.f_frsize > PLENTY + 4 * size + reserved
 
     @property
     def checkpoint_due(self) -> bool:

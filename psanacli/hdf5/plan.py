@@ -22,7 +22,18 @@ from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.options import Selection, TranslateOptions
 from psanacli.hdf5.parts import PARTS, config_inside_of
 from psanacli.hdf5.rows import Chosen, Detected, EveryEvent, Given, Rows
-from psanacli.hdf5.tables import STAMP_ROWS, Block, Dataset, Plan, Table, block_events, chunk_rows, cut_blocks
+from psanacli.hdf5.tables import (
+    FEW_ROWS,
+    STAMP_ROWS,
+    Block,
+    Dataset,
+    Plan,
+    Table,
+    block_events,
+    chunk_rows,
+    cut_blocks,
+    halvings,
+)
 from psanacli.hdf5.tally import MOST_SIZES, MOST_TRIED, Range, Tally
 from psanacli.hdf5.values import Column, columns_of, joined
 from psanacli.run import Action, Key, Objects, Run
@@ -67,6 +78,8 @@ class Planner:
     ----------
     chosen : Chosen
         The events of the run that are translated.
+    halvings : int
+        How often blocks are halved as the run is long.
     steps : list of Step
     blocks : dict of Step to (int, list of Range)
         Number of the first block of each step, and its blocks.
@@ -79,6 +92,7 @@ class Planner:
         self.absences = Absences(run.table)
         self.selection = Selection(options, run.aliases)
         self.chosen = self._choose()
+        self.halvings = halvings(len(self.table.events))
         self.plan = Plan({}, options.compression, self.chosen)
         self.steps: list[Step] = []
         self.blocks: dict[Step, tuple[int, list[Range]]] = {}
@@ -197,7 +211,8 @@ class Planner:
                 tally.begin(first_block)
                 tally.count(self.table, blocks)
                 if tally.samples is not None:
-                    self.add_table(step.path, tally, layout, block_events(events, size), kind, corrected)
+                    span = block_events(events, size, self.halvings)
+                    self.add_table(step.path, tally, layout, span, kind, corrected)
 
     def keys(self) -> Iterator[tuple[Any, TypeLayout]]:
         """Give the keys of the run that have an HDF5 form and are selected, in the order of event keys."""
@@ -260,7 +275,7 @@ class Planner:
         numbers = []
         for column in columns:
             form = column.form
-            most = STAMP_ROWS if form.pointers else max(1, span if dense else span // 4)
+            most = FEW_ROWS if form.pointers else max(1, span if dense else span // 4)
             chunk = chunk_rows(form.dtype.itemsize, rows, most)
             item = column.base.dtype.itemsize
             numbers.append(self.plan.add(Dataset(f"{group}/{column.name}", form, rows, chunk, item)))
@@ -349,7 +364,7 @@ class Planner:
             return sum(int(sizes(at, min(at + _AT_ONCE, stop)).sum()) for at in range(first, stop, _AT_ONCE))
 
         done = 0
-        ranges = cut_blocks([(step.first, step.stop) for step in self.steps], size, sizes)
+        ranges = cut_blocks([(step.first, step.stop) for step in self.steps], size, sizes, self.halvings)
         for step, blocks in zip(self.steps, ranges, strict=True):
             self.blocks[step] = done, blocks
             done += len(blocks)

@@ -27,10 +27,16 @@ BLOCK_BYTES = 24 << 20
 """Payloads in a block, about: small enough for a few blocks in memory, large enough that Python does not show."""
 CHUNK_BYTES = 256 << 10
 """Chunks of small rows have about this size; a row of half of it or more is a chunk of its own."""
-STAMP_ROWS = 1 << 11
-"""Most rows in a chunk of ``time``, ``_damage`` and ``_mask``."""
-MOST_EVENTS = 1 << 11
-"""Most events in a block: of small detectors some 5 MB, so that blocks are small beside the tables of a long run."""
+RESERVED_BYTES = 64 << 10
+"""Rows of this size have their places in an uncompressed file before they are written."""
+STAMP_ROWS = 1 << 14
+"""Most rows in a chunk of ``time``, ``_damage`` and ``_mask``, which no payload is read for: it may span blocks."""
+FEW_ROWS = 1 << 11
+"""Most rows in a chunk of EPICS records, and of rows of variable length."""
+MOST_EVENTS = 1 << 13
+"""Most events in a block."""
+LONG_RUN = 1 << 19
+"""Events beyond which blocks are halved, and again with twice as many: the tables of the run take the memory."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +224,11 @@ class Plan:
         """Whether workers make the chunks of a dataset as they stand in the file."""
         return self.compression.outside and not dataset.form.pointers
 
+    def reserved(self, dataset: Dataset) -> bool:
+        """Whether the rows of a dataset have their places from the beginning (see `psanacli.hdf5.reserved`)."""
+        large = dataset.chunk == 1 and dataset.form.dtype.itemsize >= RESERVED_BYTES
+        return large and self.compression.name == "none" and not dataset.form.pointers
+
     def overview(self) -> list[tuple[str, int, int, tuple[int, ...], int]]:
         """Return for each group with event data: datasets, rows, shape of the largest, bytes without compression."""
         found: dict[str, list[Dataset]] = {}
@@ -278,7 +289,10 @@ def chunk_rows(row_bytes: int, rows: int, span: int) -> int:
 
 
 def cut_blocks(
-    steps: Sequence[tuple[int, int]], size: Callable[[int, int], int], sizes: Callable[[int, int], Ints]
+    steps: Sequence[tuple[int, int]],
+    size: Callable[[int, int], int],
+    sizes: Callable[[int, int], Ints],
+    halvings: int = 0,
 ) -> list[list[tuple[int, int, int]]]:
     """Cut steps into blocks of about `BLOCK_BYTES`: powers of two of events, counted from the begin of their step.
 
@@ -290,6 +304,8 @@ def cut_blocks(
         Gives the bytes of payload of a step.
     sizes : callable
         Gives those of each event of a range.
+    halvings : int
+        See `halvings`.
 
     Returns
     -------
@@ -302,21 +318,26 @@ def cut_blocks(
         for at in range(first, stop, width):
             end = min(at + width, stop)
             inside = int(sums[end - base] - sums[at - base])
-            if inside > 2 * BLOCK_BYTES and width > 1:
+            if inside > 2 * (BLOCK_BYTES >> halvings) and width > 1:
                 cut(at, end, width // 2, sums, base)
             else:
                 found[-1].append((at, end, inside))
 
     for first, stop in steps:
         found.append([])
-        width = block_events(stop - first, size(first, stop))
+        width = block_events(stop - first, size(first, stop), halvings)
         for at in range(first, stop, width):
             end = min(at + width, stop)
             cut(at, end, width, np.concatenate(([0], np.cumsum(sizes(at, end)))), at)
     return found
 
 
-def block_events(events: int, size: int) -> int:
+def halvings(events: int) -> int:
+    """Return how often blocks are halved in a run of so many events: not, or once or twice in long ones."""
+    return min(2, max(0, (events - 1) // LONG_RUN).bit_length())
+
+
+def block_events(events: int, size: int, halvings: int = 0) -> int:
     """Return the number of events in a block of a step: a power of two."""
-    wanted = max(1, min(MOST_EVENTS, BLOCK_BYTES * max(events, 1) // max(size, 1)))
+    wanted = max(1, min(MOST_EVENTS, BLOCK_BYTES * max(events, 1) // max(size, 1)) >> halvings)
     return 1 << wanted.bit_length() - 1

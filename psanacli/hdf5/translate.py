@@ -20,6 +20,7 @@ from psanacli.hdf5.fill import Placer, Worker
 from psanacli.hdf5.options import TranslateOptions
 from psanacli.hdf5.output import Output, is_finished
 from psanacli.hdf5.plan import Planner
+from psanacli.hdf5.reserved import Reserved
 from psanacli.hdf5.tables import Block, Plan
 from psanacli.parallel import Team, run_ordered
 from psanacli.run import Run
@@ -211,7 +212,10 @@ def translate(
 
         for block in made.blocks[:done]:
             advance(block.stop - block.first, block.bytes)
-        run_ordered(made.blocks[done:], worker, placed, team)
+        with Reserved(made, output) as reserved:
+            if team.size == 1:
+                worker.reserved = reserved
+            run_ordered(made.blocks[done:], worker, placed, team)
         place.release()
         output.finish()
     return Summary(

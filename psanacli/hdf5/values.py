@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from psanacli.errors import DataError
 from psanacli.hdf5 import derived
 from psanacli.hdf5.forms import SEQUENCE, Form, array_of, compound, form_of
 from psanacli.hdf5.layout import DatasetLayout, Member, TypeLayout
+from psanacli.xtc import Layout
 from psanacli.xtc.columns import Batch
 
 Array = NDArray[Any]
@@ -72,7 +73,7 @@ def columns_of(layout: TypeLayout, one: Batch) -> list[Column]:
         if dataset.otherwise and not one.shapes(dataset.value).any():
             form, accessor = dataset.otherwise
             dataset = replace(dataset, form=form, value=accessor, otherwise=None)
-        found.append(Column(dataset, Encoder().dataset(dataset, one).shape[1:]))
+        found.append(Column(dataset, Encoder().shape(dataset, one)))
     return found
 
 
@@ -109,8 +110,68 @@ def expanded(layout: TypeLayout, one: Batch) -> Sequence[DatasetLayout]:
     return found
 
 
+class Stretches(NamedTuple):
+    """Where rows stand in a buffer just as the file wants them, each row in a few pieces.
+
+    Attributes
+    ----------
+    places, sizes : int64 arrays, shape (n, k)
+        In bytes.
+    """
+
+    places: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How compounds of a form are made of objects of a layout.
+
+    Attributes
+    ----------
+    layout : Layout
+    form : Form
+    moves : int64 array, shape (m, 3)
+        What is copied, as `Batch.move` wants it.
+    made : list of (Member, Form)
+        Members whose values have to be made.
+    """
+
+    layout: Layout
+    form: Form
+    moves: NDArray[np.int64]
+    made: list[tuple[Member, Form]]
+
+    @classmethod
+    def of(cls, form: Form, batch: Batch) -> Recipe:
+        """Return the recipe for objects of the layout of a batch."""
+        moves: list[tuple[int, int, int]] = []
+        made = []
+        fields: Any = form.dtype.fields
+        for member, inner in form.members:
+            place = _stored(batch, member.accessor, inner)
+            if place is None:
+                made.append((member, inner))
+                continue
+            offset = fields[member.name][1]
+            if moves and (moves[-1][0] + moves[-1][2], moves[-1][1] + moves[-1][2]) == (place, offset):
+                moves[-1] = *moves[-1][:2], moves[-1][2] + inner.dtype.itemsize
+            else:
+                moves.append((place, offset, inner.dtype.itemsize))
+        return cls(batch.layout, form, np.array(moves, np.int64).reshape(-1, 3), made)
+
+
+Recipes = dict[tuple[int, int], Recipe]
+"""By the identities of layout and form, which a recipe keeps alive."""
+
+
 class Encoder:
     """Encodes objects; the pointers of variable-length rows are places in its `heap` (see `place_pointers`).
+
+    Parameters
+    ----------
+    recipes : dict, optional
+        Recipes that are known, and shared with other encoders.
 
     Attributes
     ----------
@@ -118,8 +179,9 @@ class Encoder:
         Rows whose array had another shape than its dataset, and was padded with zeros or cut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recipes: Recipes | None = None) -> None:
         self.changed = 0
+        self._recipes: Recipes = {} if recipes is None else recipes
         self._heap: list[NDArray[np.uint8]] = [np.zeros(8, np.uint8)]
         self._size = 8
         self._last: tuple[Batch, str, Batch] | None = None
@@ -143,6 +205,46 @@ class Encoder:
                 self.changed += len(some) * (values.shape[1:] != column.shape)
                 rows[some] = _resized(values, column.shape)
         return rows
+
+    def stretches(self, column: Column, batch: Batch) -> Stretches | None:
+        """Return where the rows of a column stand in the buffer of the batch; None if they have to be made.
+
+        That is so for the arrays of most cameras and digitizers, which are most of the bytes of a run: they need not
+        be copied into a column first.
+        """
+        found = self._stored_arrays(column.layout, batch)
+        return found[1] if found is not None and found[0] == column.shape else None
+
+    def shape(self, layout: DatasetLayout, batch: Batch) -> tuple[int, ...]:
+        """Return the shape that the values of a dataset have in every object."""
+        found = self._stored_arrays(layout, batch)
+        return self.dataset(layout, batch).shape[1:] if found is None else found[0]
+
+    def _stored_arrays(self, layout: DatasetLayout, batch: Batch) -> tuple[tuple[int, ...], Stretches] | None:
+        """Return the shape of arrays that need only be copied, and where they are; None where they differ in shape."""
+        base = base_of(layout)
+        if layout.members or layout.otherwise or not layout.value or base.kind != "number" or not len(batch):
+            return None
+        inner = self._elements(batch, layout.each) if layout.each else batch
+        if len(inner) % len(batch) or not len(inner) or derived.is_special(inner, layout.value):
+            return None
+        found = inner.stored(layout.value)
+        if found is None or found[2] != base.dtype:
+            return None
+        places, shapes, dtype = found
+        each, free = len(inner) // len(batch), 1 if layout.each and layout.chain else 0
+        if shapes.shape[1] < free or (shapes[:, free:] != shapes[0, free:]).any():
+            return None
+        shape = tuple(shapes[0, free:].tolist())
+        if free:
+            counts = shapes[:, 0].reshape(len(batch), each).sum(axis=1)
+            if (counts != counts[0]).any():
+                return None
+            shape = (int(counts[0]), *shape)
+        elif layout.each:
+            shape = (each, *shape)
+        sizes = shapes.prod(axis=1) * dtype.itemsize
+        return shape, Stretches(places.reshape(len(batch), each), sizes.reshape(len(batch), each))
 
     def dataset(self, layout: DatasetLayout, batch: Batch) -> Array:
         """Return the values of a dataset for all objects, shape ``(n, ...)`` of the base form."""
@@ -175,21 +277,16 @@ class Encoder:
         return self._last[2]
 
     def _compound(self, form: Form, batch: Batch) -> Array:
+        if not len(batch):
+            return np.zeros(0, form.dtype)
+        recipe = self._recipes.get((id(batch.layout), id(form)))
+        if recipe is None:
+            recipe = self._recipes[id(batch.layout), id(form)] = Recipe.of(form, batch)
         rows = np.zeros(len(batch), form.dtype)
-        moves: list[tuple[int, int, int]] = []
-        fields: Any = form.dtype.fields
-        for member, inner in form.members if len(batch) else ():
-            place = _stored(batch, member.accessor, inner)
-            if place is None:
-                rows[member.name] = self._member(member, inner, batch)
-                continue
-            offset = fields[member.name][1]
-            if moves and (moves[-1][0] + moves[-1][2], moves[-1][1] + moves[-1][2]) == (place, offset):
-                moves[-1] = *moves[-1][:2], moves[-1][2] + inner.dtype.itemsize
-            else:
-                moves.append((place, offset, inner.dtype.itemsize))
-        if moves:
-            batch.move(moves, rows)
+        for member, inner in recipe.made:
+            rows[member.name] = self._member(member, inner, batch)
+        if len(recipe.moves):
+            batch.move(recipe.moves, rows)
         return rows
 
     def _member(self, member: Member, form: Form, batch: Batch) -> Array:

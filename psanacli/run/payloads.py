@@ -102,6 +102,57 @@ class Payloads:
                 blocks[number] = self._finish(block, chosen[number])
         return [blocks[number] if number in blocks else self.read(each) for number, each in enumerate(chosen)]
 
+    def read_around(self, places: Places, spared: NDArray[np.int64]) -> PayloadBlock:
+        """Read payloads of equal size without some stretches, which hold anything.
+
+        Parameters
+        ----------
+        places : Places
+            Plain ones (`Places.plain`), all of one size.
+        spared : int64 array, shape (k, 2)
+            Place in the payload and size of each stretch, in their order, in bytes.
+        """
+        whole = int(places.size[0])
+        begins = np.concatenate(([0], spared.sum(axis=1)))
+        parts = np.stack([begins, np.concatenate((spared[:, 0], [whole])) - begins], axis=1)
+        parts = parts[parts[:, 1] > 0]
+        room = (whole + 7) & ~7
+        starts = room * np.arange(len(places))
+        buffer = np.empty(room * len(places), np.uint8)
+        files = np.repeat(self.table.datagrams["file"][places.datagram], len(parts))
+        offsets = (places.offset[:, None] + parts[:, 0]).reshape(-1)
+        targets = (starts[:, None] + parts[:, 0]).reshape(-1)
+        self.files.read(files, offsets, np.tile(parts[:, 1], len(places)), targets, buffer)
+        buffer.flags.writeable = False
+        return PayloadBlock(buffer, starts, np.full(len(places), whole))
+
+    def copy(
+        self, places: Places, within: NDArray[np.int64], sizes: NDArray[np.int64], target: int, to: NDArray[np.int64]
+    ) -> None:
+        """Copy stretches of payloads to another file.
+
+        Parameters
+        ----------
+        places : Places
+            Plain ones (`Places.plain`).
+        within, sizes : int64 arrays, shape (n, k)
+            Place in its payload and size of each stretch, in bytes.
+        target : int
+            Descriptor of a file that is open for writing.
+        to : int64 array, shape (n, k)
+            Where each stretch goes in it.
+
+        Raises
+        ------
+        OSError
+            The target cannot be written.
+        DataError
+            A payload cannot be read.
+        """
+        files = np.repeat(self.table.datagrams["file"][places.datagram], within.shape[1])
+        offsets = (places.offset[:, None] + within).reshape(-1)
+        self.files.copy(files, offsets, sizes.reshape(-1), target, to.reshape(-1))
+
     def _read_mixed(self, places: Places, proxy: NDArray[np.bool_]) -> PayloadBlock:
         """Read payloads of which some are in the big files."""
         files = self.table.datagrams["file"][places.datagram].astype(np.int64)

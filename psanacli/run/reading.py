@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
-from psanacli.run._read import read_piece, read_pieces, unused
+from psanacli.run._read import copy_pieces, read_piece, read_pieces, unused
 from psanacli.run.files import IN_PROGRESS
 from psanacli.xtc import big_file_of
 
@@ -115,6 +115,29 @@ class OpenFiles:
             failed, trouble = read_pieces(self._descriptors[files], at, count, places, out)
         finally:
             self._end()
+        if failed >= 0:
+            raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
+
+    def copy(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints, target: int, places: Ints) -> None:
+        """Copy pieces of files to `places` of a file that is open for writing, `target`, without a way through memory.
+
+        Raises
+        ------
+        OSError
+            The target cannot be written.
+        DataError, NotFoundError
+            As `read` does.
+        """
+        self._begin(np.unique(files).tolist())
+        try:
+            at, count = np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
+            failed, trouble, writing = copy_pieces(
+                self._descriptors[files], at, count, target, np.ascontiguousarray(places)
+            )
+        finally:
+            self._end()
+        if writing:
+            raise OSError(trouble, os.strerror(trouble))
         if failed >= 0:
             raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
 

@@ -587,6 +587,16 @@ class Run:
         """Read payloads of several keys in one go; see `psanacli.run.payloads.Payloads.read_many`."""
         return self._payloads.read_many(places, rows)
 
+    def read_around(self, places: Places, spared: NDArray[np.int64]) -> PayloadBlock:
+        """Read payloads of equal size but for some stretches; see `psanacli.run.payloads.Payloads.read_around`."""
+        return self._payloads.read_around(places, spared)
+
+    def copy(
+        self, places: Places, within: NDArray[np.int64], sizes: NDArray[np.int64], target: int, to: NDArray[np.int64]
+    ) -> None:
+        """Copy stretches of payloads to another file; see `psanacli.run.payloads.Payloads.copy`."""
+        self._payloads.copy(places, within, sizes, target, to)
+
     def layout(self, places: Places, config: int) -> Layout:
         """Return the layout of objects with a configuration object, by its number in the timeline (-1: none)."""
         return self._payloads.layout(places, config)

@@ -12,6 +12,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Places = NDArray[np.int64]
+_SMALL = 1 << 10  # bytes
 _PATH = re.compile(r"(\w+)(?:\((\d+)\))?(?:\.(.+))?")
 
 
@@ -273,6 +275,24 @@ class Batch(Columns):
             return out
         return values
 
+    def stored(self, path: str) -> tuple[Places, Places, np.dtype[Any]] | None:
+        """Return where the array of an accessor stands in the buffer, object by object; None if it has to be made.
+
+        Returns
+        -------
+        places : int64 array (n,)
+        shapes : int64 array (n, ndim)
+        dtype : numpy.dtype
+        """
+        member, index, rest = self._find(path)
+        if rest is not None:
+            spot = self.layout.spots.get(member.name)
+            return None if spot is None or spot.ndim or spot.item is None else self.elements(member.name).stored(rest)
+        pieces = self._pieces(member, index)
+        if pieces is None or pieces.dtype.kind not in "iuf":
+            return None
+        return pieces.places, pieces.dims, pieces.dtype
+
     def place_of(self, path: str) -> tuple[int, tuple[int, ...], np.dtype[Any]] | None:
         """Return offset, shape and dtype of stored numbers that are at the same place in every object; else None."""
         layout, offset = self.layout, 0
@@ -287,18 +307,17 @@ class Batch(Columns):
             return None
         return offset + spot.offset, spot.shape, spot.dtype
 
-    def move(self, moves: list[tuple[int, int, int]], out: Array) -> None:
+    def move(self, moves: Places, out: Array) -> None:
         """Copy stretches of each object into the items of a structured array, in one native call.
 
         Parameters
         ----------
-        moves : list of (int, int, int)
+        moves : int64 array, shape (m, 3)
             Offset in the object, offset in the item, and size in bytes.
         out : structured array, shape (n,)
             C-contiguous.
         """
-        stretches = np.array(moves, np.int64).reshape(-1, 3)
-        move(self.data, self.starts, stretches, out.dtype.itemsize, out.view(np.uint8).reshape(-1))
+        move(self.data, self.starts, moves, out.dtype.itemsize, out.view(np.uint8).reshape(-1))
 
     def ragged(self, path: str) -> tuple[Places, Array]:
         """Return the values of an accessor whose length differs from object to object.
@@ -373,7 +392,7 @@ class Batch(Columns):
         """Return the place of a stored field in each object, and its dimensions."""
         spot: Spot = self.layout.spots[name]
         if spot.offset is not None and spot.shape is not None:
-            return self.starts + spot.offset, np.tile(np.array(spot.shape, np.int64), (len(self), 1))
+            return self.starts + spot.offset, np.broadcast_to(np.array(spot.shape, np.int64), (len(self), spot.ndim))
         return np.ascontiguousarray(self._places[:, spot.step]), self._dims[:, spot.dims : spot.dims + spot.ndim]
 
     def _pieces(self, member: Member, index: int | None) -> _Pieces | None:
@@ -427,7 +446,7 @@ class Batch(Columns):
         """Return the dimensions that all objects share."""
         if not len(dims):
             return (0,) * int(dims.shape[1])
-        if (dims != dims[0]).any():
+        if dims.strides[0] and (dims != dims[0]).any():
             row = int(np.argmax((dims != dims[0]).any(axis=1)))
             raise DataError(
                 f"{self.layout.xtc_type.name}: the shape of {path} changes "
@@ -458,7 +477,19 @@ class Batch(Columns):
             raise NotFoundError(
                 f"{self.layout.xtc_type.name}.{name} has objects of variable size; name one of their accessors"
             )
-        return self.column(name) if spot.dtype.itemsize else np.zeros((len(self), *(spot.shape or ())), spot.dtype)
+        if not spot.dtype.itemsize:
+            return np.zeros((len(self), *(spot.shape or ())), spot.dtype)
+        return self.column(name) if self._records is None else np.asarray(self._records[name])
+
+    @cached_property
+    def _records(self) -> Array | None:
+        """All objects one behind the other, if they are small; their fields are then views."""
+        layout = self.layout
+        if layout.size is None or layout.size != layout.needed or layout.size > _SMALL or layout.dtype is None:
+            return None
+        records = np.empty(len(self), layout.dtype)
+        gather(self.data, self.starts, layout.size, records.view(np.uint8))
+        return records
 
     def _inside(self, name: str) -> Batch:
         self._item(name)
