@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ class OpenFiles:
         self.paths = tuple(paths)
         self._descriptors: NDArray[np.int32] = np.full(2 * len(self.paths), -1, np.int32)
         self._idle = threading.Condition()
-        self._reading = 0
+        self._reading: Counter[int] = Counter()  # by thread
         self._closed = False
         self._rooms = Rooms()
 
@@ -176,12 +177,21 @@ class OpenFiles:
             for number in numbers:
                 if self._descriptors[number] < 0:
                     self._descriptors[number] = self._open(self.path(number))
-            self._reading += 1
+            self._reading[threading.get_ident()] += 1
 
     def _end(self) -> None:
         with self._idle:
-            self._reading -= 1
+            self._reading[threading.get_ident()] -= 1
             self._idle.notify_all()
+
+    def _others_done(self) -> bool:
+        """Whether no other thread reads.
+
+        This one does not, as it is here; but a signal may have ended a read of it before that was told, and who waits
+        for that waits for ever.
+        """
+        mine = threading.get_ident()
+        return not any(count for thread, count in self._reading.items() if thread != mine)
 
     def _unread(self, file: int, offset: int, size: int, trouble: int) -> DataError:
         why = os.strerror(trouble) if trouble else "the file ends before"
@@ -205,7 +215,7 @@ class OpenFiles:
     def rest(self) -> None:
         """Close all files until they are needed again."""
         with self._idle:
-            self._idle.wait_for(lambda: not self._reading)
+            self._idle.wait_for(self._others_done)
             self._close_all()
 
     def _close_all(self) -> None:
@@ -218,7 +228,7 @@ class OpenFiles:
         with self._idle:
             self._closed = True
             self._rooms.clear()
-            self._idle.wait_for(lambda: not self._reading)
+            self._idle.wait_for(self._others_done)
             self._close_all()
 
     def __enter__(self) -> OpenFiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,3 +130,22 @@ def test_a_file_that_ends_before_says_so(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"short\.xtc: 8 bytes at offset 95 cannot be read: the file ends before"):
             files.read_one(0, 95, 8)
         assert bytes(files.read_one(0, 95, 5)) == bytes(range(95, 100))
+
+
+def test_closing_does_not_wait_for_a_read_that_a_signal_ended(tmp_path: Path) -> None:
+    """An exception between two steps of a read leaves it begun; only reads of other threads can still end."""
+    path = tmp_path / "some.xtc"
+    path.write_bytes(bytes(100))
+    files = OpenFiles([path])
+    files._begin((0,))  # and no _end: here the exception came
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(files._begin, (0,))
+        reading.result()
+        closing = threading.Event()
+        told: list[bool] = []
+        ended = threading.Timer(0.2, lambda: (told.append(closing.is_set()), pool.submit(files._end)))
+        ended.start()
+        files.close()
+        closing.set()
+        ended.join()
+    assert told == [False], "it did not wait for the other thread"
