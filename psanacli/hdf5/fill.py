@@ -165,7 +165,7 @@ class Worker:
     ) -> Iterable[Piece]:
         """Return the pieces of the rows `first` to `stop` of a column, or copy them to their reserved places."""
         dataset = self.plan.datasets[number]
-        plain = self.plan.direct(dataset) and not part.table.nan and part.table.correction is None
+        plain = self.plan.direct(dataset) and part.table.as_stored(column)
         if plain and dataset.form.dtype.itemsize >= _STRETCH:
             found = [
                 (rows, batch, encoder.stretches(column, batch))
@@ -181,7 +181,7 @@ class Worker:
                         self.reserved.copy(self.run, objects, within, sizes, number, rows + first)
                     return ()
                 return self._stretched(number, first, stop, whole)
-        assert not (span.partial and self.plan.reserved(dataset)), "what was not read is needed"
+        assert not (span.partial and plain and self.plan.reserved(dataset)), "what was not read is needed"
         return self._pieces(number, first, self._rows(part.table, column, span, first, stop, encoder), encoder)
 
     def _stretched(

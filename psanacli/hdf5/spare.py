@@ -44,7 +44,7 @@ class Spare:
 
     def read(self, table: Table, objects: Objects, rows: Ints) -> Batch | None:
         """Return some objects of a table without their large arrays; None if they have to be read whole."""
-        if not len(rows) or table.correction or not self._columns(table)[0] or not objects.plain:
+        if not len(rows) or not objects.plain or not self._columns(table)[0]:
             return None
         places = objects.select(rows)
         size, config = int(places.size[0]), int(places.config[0])
@@ -68,11 +68,12 @@ class Spare:
         return batch if found is not None and (found == spared).all() else None
 
     def _columns(self, table: Table) -> tuple[list[Column], list[Column]]:
-        """Return the columns with reserved places, and the others."""
+        """Return the columns that are copied to reserved places, and the others."""
         large: list[Column] = []
         others: list[Column] = []
         for column, number in zip(table.columns, table.numbers, strict=False):
-            (large if self.plan.reserved(self.plan.datasets[number]) else others).append(column)
+            copied = self.plan.reserved(self.plan.datasets[number]) and table.as_stored(column)
+            (large if copied else others).append(column)
         return large, others
 
     def _large(self, table: Table, batch: Batch) -> Ints | None:

@@ -105,6 +105,10 @@ class Table:
     config: Record | None = None
     correction: Correction | None = None
 
+    def as_stored(self, column: Column) -> bool:
+        """Whether rows of a column may be what payloads have: nothing is corrected, and blank rows are zeros."""
+        return self.correction is None and not (self.nan and column.base.dtype.kind == "f")
+
     def rows_before(self, block: int) -> int:
         """Return the number of rows before a block."""
         return int(self.bounds[min(max(block - self.first_block, 0), len(self.bounds) - 1)])

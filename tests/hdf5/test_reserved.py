@@ -105,6 +105,13 @@ def test_the_same_values(
         assert file[name].chunks == (1,)
 
 
+def test_the_same_values_with_a_row_for_every_event(images: Sample, tmp_path: Path) -> None:
+    packed, out = tmp_path / "packed.h5", tmp_path / "out.h5"
+    assert run(words(images, packed, "--aligned")) == 0
+    assert run(words(images, out, "--aligned", "--compression", "none")) == 0
+    assert not differences(packed, out)
+
+
 def test_a_value_that_is_made_of_the_array(images: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not read cannot be wrong in the values that need it."""
 
