@@ -172,6 +172,8 @@ class Worker:
                 for rows, batch in span.inside(first, stop)
                 if len(batch)
             ]
+            if not found and span.partial and self.plan.reserved(dataset):
+                return ()  # all rows are blank; what was read is for other columns, whose chunks reach further
             whole = [(rows, batch, stretches) for rows, batch, stretches in found if stretches is not None]
             if len(whole) == len(found) and len({each.places.shape[1] for _, _, each in whole}) == 1:
                 if self.reserved is not None and number in self.reserved and part.objects.plain:

@@ -240,6 +240,15 @@ class Output:
                 os.unlink(room.name)
                 os.posix_fallocate(room.fileno(), 0, self.file.get_mdc_size()[2] + (1 << 16))
 
+    def share(self) -> None:
+        """Let others write to what the file has by now: no room is taken below its present end any more.
+
+        Where a file system cannot take room, the C library writes a zero here and there, and would hit what others
+        write at the same time.
+        """
+        if self.file is not None:
+            self._room = max(self._room, self.file.get_filesize())
+
     def _plenty(self, size: int) -> bool:
         """Whether the disk has many times the room that is needed, and a file may grow as it likes."""
         if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from h5py import h5d
@@ -41,10 +42,10 @@ class Reserved:
                     assert output.file is not None
                     found = h5d.open(output.file, os.fsencode(dataset.path))
                     found.set_extent((dataset.rows,))
-                    places = (found.get_chunk_info_by_coord((row,)).byte_offset for row in range(dataset.rows))
-                    self._places[number] = np.fromiter(places, np.int64, dataset.rows)
+                    self._places[number] = places_of(found, dataset.rows)
                     found._close()
             output.make_room(0)
+            output.share()
             self._descriptor = os.open(output.part, os.O_WRONLY | os.O_CLOEXEC) if self._places else -1
 
     def __contains__(self, dataset: int) -> bool:
@@ -72,11 +73,38 @@ class Reserved:
     ) -> None:
         if self._descriptor < 0:
             return
+        descriptor, self._descriptor = self._descriptor, -1
         if kind is None:
-            os.close(self._descriptor)
+            # Some file systems take bytes first and find no room for them later: here they tell whoever wrote them.
+            try:
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as trouble:
+                raise OutputError(f"{self._path}: cannot be written: {trouble.strerror}") from trouble
         else:
             # A worker that nobody waits for may still write: nowhere, and not to a file that gets the same number.
-            nowhere = os.memfd_create("psanacli-dropped")
-            os.dup2(nowhere, self._descriptor)
+            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(nowhere, descriptor, inheritable=False)
             os.close(nowhere)
-        self._descriptor = -1
+
+
+def places_of(dataset: Any, rows: int) -> Ints:
+    """Return the address of each row of a dataset whose chunks are one row each, and are all allocated.
+
+    All in one pass: HDF5 goes through all chunks for the address of one.
+    """
+    places = np.full(rows, -1, np.int64)
+
+    def note(chunk: Any) -> None:
+        places[chunk.chunk_offset[0]] = chunk.byte_offset
+
+    if hasattr(dataset, "chunk_iter"):
+        dataset.chunk_iter(note)
+    else:  # an HDF5 that cannot
+        for index in range(rows):
+            note(dataset.get_chunk_info_by_coord((index,)))
+    if (places < 0).any():
+        raise RuntimeError(f"row {int(np.argmin(places))} has no place (without --resume it begins anew)")
+    return places
