@@ -110,8 +110,9 @@ class Method(ABC):
     def fail_if_few(events: int) -> None:
         """Raise the error of too few events."""
         if events < LEAST_EVENTS:
+            have = "event has" if events == 1 else "events have"
             raise DataError(
-                f"{events} events have the detector: a dark run needs at least {LEAST_EVENTS}",
+                f"{events} {have} the detector: a dark run needs at least {LEAST_EVENTS}",
                 "a pedestal known to a tenth of the rms takes 100 events",
             )
 

@@ -203,7 +203,9 @@ class _Pixels:
 
     def unknown(self, node: Node, name: str) -> NoReturn:
         known = [*MASK_TERMS, *PLACES, *STATISTICS, "abs", *SHORT.values(), *SHORT]
-        self.fail(node, f"there is no {name!r}", did_you_mean(name, known, "there are " + ", ".join(known)))
+        self.fail(
+            node, f"there is no {name!r}", did_you_mean(name, known, "there are " + ", ".join(dict.fromkeys(known)))
+        )
 
     def _status(self, node: Node, arguments: Sequence[Node]) -> Bad:
         bits = 0

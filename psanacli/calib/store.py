@@ -53,7 +53,8 @@ class Choice:
         if not self.directory.is_dir():
             parents = [self.directory, *self.directory.parents]
             last = next(parent for parent in parents if parent.is_dir())
-            near = did_you_mean(parents[parents.index(last) - 1].name, _names(last))
+            absent = parents[parents.index(last) - 1].name
+            near = "" if "::" in absent else did_you_mean(absent, _names(last))  # all groups are alike: ...::CalibV1
             return ConstantsError(f"{what}; looked in {self.directory}, which does not exist", near)
         names = [f"{entry.name} ({reason})" for entry, reason in self.listing.explain(self.run)]
         names += [f"{name} ({reason})" for name, reason in self.listing.ignored]

@@ -270,7 +270,7 @@ def _paths(output: str | None, png: str | None, plan: DarkPlan, overwrite: bool)
     Raises
     ------
     OutputError
-        One of them exists, and is not to be replaced.
+        One of them exists, and is not to be replaced, or its directory cannot be written: told before hours of work.
     """
     from psanacli.errors import OutputError
 
@@ -280,10 +280,14 @@ def _paths(output: str | None, png: str | None, plan: DarkPlan, overwrite: bool)
         stem = f"{experiment}-r{plan.run:04d}-{plan.source.replace(':', '-')}"
         paths = {name: Path(output) / f"{stem}-{name}.data" for name in _WRITTEN}
         paths |= {"png": Path(output) / f"{stem}.png", "json": Path(output) / f"{stem}.json"}
+    if png is not None:
+        paths["picture"] = Path(png)
     there = [str(path) for path in paths.values() if path.exists()]
     if there and not overwrite:
-        raise OutputError(f"{there[0]} exists", "--overwrite replaces it, or choose another directory with -o")
-    return {**paths, "picture": Path(png)} if png is not None else paths
+        raise OutputError(f"{there[0]} exists", "--overwrite replaces it, or choose another place")
+    for path in paths.values():
+        files.check_directory(path.parent)
+    return paths
 
 
 def _write(result: DarkResult, paths: dict[str, Path]) -> None:
@@ -371,6 +375,7 @@ def _show(result: DarkResult, deployments: list[Deployment], as_json: bool) -> N
         for bit, count in each.dark.counts().items()
     ]
     if bits:
+        click.echo()
         console.table(("gain", "bit", "pixels", "why they are bad"), bits, align="<>><")
     _tell(plan)
     for note in result.notes:
@@ -396,6 +401,7 @@ def _tell(plan: DarkPlan) -> None:
     if plan.absent:
         console.note(f"{plan.absent} of {plan.chosen} events do not have {plan.source}")
     if plan.damaged:
-        console.warn(f"{plan.damaged} events have {plan.source} damaged; they were left out")
+        counted = "event has" if plan.damaged == 1 else "events have"
+        console.warn(f"{plan.damaged} {counted} {plan.source} damaged; left out")
     for note in plan.notes:
         console.warn(note)

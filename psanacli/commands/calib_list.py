@@ -38,13 +38,14 @@ def command(wanted: Asked, as_json: bool) -> None:
         keys = ("detector", "type", "name", "applies_to", "bytes", "file")
         rows = [dict(zip(keys, row, strict=True)) for row in found]
         console.print_json({"format": "psana calib list", "version": 1, "directory": store.directory, "files": rows})
-    else:
+    elif found:
         console.table(
-            ("detector", "type", "file", "applies to runs", "bytes"),
+            ("detector", "type", "file", "applies to runs", "size"),
             [(*row[:3], row[3] or "none", "" if row[4] is None else console.bytes_text(row[4])) for row in found],
             title=str(store.directory),
         )
     if not found:
         raise NotFoundError(
-            f"{store.directory} has no constants" + (f" of {wanted.detector}" if wanted.detector else "")
+            f"{store.directory} has no constants" + (f" of {wanted.detector}" if wanted.detector else ""),
+            "" if store.directory.is_dir() else "it does not exist",
         )

@@ -157,4 +157,5 @@ def _show(source: str, expression: str, made: Masked, plan: Deployment | None, a
     shape = "x".join(map(str, made.mask.shape))
     console.table(("bad", "pixels", ""), table, title=f"mask of {source}, {shape}", align="<>>")
     if plan is not None:
+        click.echo()
         calib_deploy.show(plan, False, dry_run)

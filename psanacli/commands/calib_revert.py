@@ -30,7 +30,6 @@ def command(wanted: Asked, runs: str, force: bool) -> None:
     wanted.check_type(geometry=False)
     source = wanted.target.source(wanted.detector)
     record = revert(wanted.store, source, wanted.kind, RunRange.parse(runs), force=force)
-    what = (
-        f"{record.values['copy_of']} is {record.file} again" if record.values["copy_of"] else f"{record.file} is gone"
-    )
+    path = wanted.store.type_directory(source, wanted.kind) / record.file
+    what = f"{record.values['copy_of']} is {path} again" if record.values["copy_of"] else f"{path} is gone"
     console.note(f"{what}; what was there is kept as {record.values['replaced']}")

@@ -58,7 +58,7 @@ def command(wanted: Asked, as_json: bool) -> None:
     if as_json:
         document = {"format": "psana calib show", "version": 1, "directory": target.store.directory, "run": run}
         console.print_json({**document, "constants": told})
-    else:
+    elif told:
         _print(told, f"run {run}, constants in {target.store.directory}")
     if failed:
         for other in failed[1:]:
@@ -66,7 +66,10 @@ def command(wanted: Asked, as_json: bool) -> None:
         raise failed[0]
     if not told:
         what = f"of {wanted.detector}" if wanted.detector else f"of {len(sources)} detectors"
-        raise NotFoundError(f"{target.store.directory} has no constants {what}")
+        raise NotFoundError(
+            f"{target.store.directory} has no constants {what}",
+            "" if target.store.directory.is_dir() else "it does not exist",
+        )
 
 
 def _print(told: list[dict[str, Any]], title: str) -> None:

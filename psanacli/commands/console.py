@@ -146,9 +146,6 @@ def _rich_table(headers: Sequence[str], rows: list[list[str]], title: str, align
     from rich.text import Text
 
     shown = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        title_style="bold",
         box=box.SIMPLE_HEAD,
         show_header=any(headers),
         pad_edge=False,
@@ -157,7 +154,10 @@ def _rich_table(headers: Sequence[str], rows: list[list[str]], title: str, align
         shown.add_column(Text(name), justify="right" if way == ">" else "left", overflow="fold")
     for row in rows:
         shown.add_row(*map(Text, row))
-    rich_console().print(shown)
+    console = rich_console()
+    if title:  # a title of the table would be folded to its width
+        console.print(Text(title, style="bold"))
+    console.print(shown)
 
 
 def bytes_text(count: float) -> str:

@@ -81,7 +81,10 @@ class Target:
                 hint = did_you_mean(name, known, f"there are {', '.join(known)}" if known else error.hint)
                 raise NotFoundError(f"{self.store.directory} has no detector {name!r}", hint) from error
         found = self.runs[0].names.find(name).source.name
-        kind_of(found)
+        try:
+            kind_of(found)
+        except UsageError as error:
+            raise UsageError(f"{name}: no constants are known of {found}", "detectors of images have them") from error
         return found
 
     def sources(self, name: str | None) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psanacli.commands import console
-from psanacli.errors import DataError
+from psanacli.errors import DataError, OutputError
 from psanacli.whole import whole_file
 
 if TYPE_CHECKING:
@@ -46,6 +47,21 @@ def note_indexes(runs: Iterable[Run]) -> None:
             console.note(f"run {run.number}: opened with {run.index.path}")
         for line in run.index.notes:
             console.note(f"run {run.number}: {line}")
+
+
+def check_directory(directory: Path) -> None:
+    """Fail when files cannot be written into a directory, or when it does not exist and cannot be made.
+
+    Raises
+    ------
+    OutputError
+        It is no directory, or is not ours to write.
+    """
+    nearest = next(each for each in (directory, *directory.parents) if each.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{nearest} is no directory", "choose another place")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"{nearest} cannot be written: Permission denied", "choose another place")
 
 
 def write_whole(path: Path, data: bytes) -> None:

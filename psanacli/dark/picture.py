@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib import tiled
-from psanacli.dark.result import DarkResult, ModeResult
+from psanacli.dark.result import DarkResult, ModeResult, read_out
 from psanacli.run import Canvas
 
 _SIDE = 460
@@ -28,7 +28,7 @@ def picture(result: DarkResult) -> bytes:
     rows = [_row(each) for each in result.modes]
     width = max(row.pixels.shape[1] for row in rows)
     runs = ", ".join(str(frames.run.number) for frames in result.plan.frames)
-    title = f"{result.plan.source} runs {runs} method {result.plan.method}"
+    title = f"{result.plan.source} run {runs}, method {result.plan.method}"
     canvas = Canvas(max(width, 6 * (len(title) + 6)), sum(row.pixels.shape[0] for row in rows) + 2 * _LINE)
     canvas.write(_GAP, 8, title)
     y = 2 * _LINE
@@ -40,8 +40,8 @@ def picture(result: DarkResult) -> bytes:
 
 def _row(result: ModeResult) -> Canvas:
     dark = result.dark
-    good = dark.status == 0
-    pedestals, rms = _grey(dark.pedestals, good), _grey(dark.rms, good)
+    good, there = dark.status == 0, read_out(dark)
+    pedestals, rms = _grey(dark.pedestals, good & there), _grey(dark.rms, good & there)
     bad = _red(dark.status)
     height, width = bad.shape[:2]
     canvas = Canvas(3 * width + 4 * _GAP, height + _BARS + 5 * _LINE)
@@ -53,7 +53,7 @@ def _row(result: ModeResult) -> Canvas:
         canvas.write(x, _LINE + 2, label)
         canvas.place(x, 2 * _LINE, image)
     for k, (values, ends) in enumerate(((dark.pedestals, limits.pedestal), (dark.rms, limits.rms))):
-        _histogram(canvas, _GAP + k * (width + _GAP), 2 * _LINE + height + 4, width, values, good, ends)
+        _histogram(canvas, _GAP + k * (width + _GAP), 2 * _LINE + height + 4, width, values[there], good[there], ends)
     x, y = _GAP + 2 * (width + _GAP), 2 * _LINE + height + 8
     for bit, count in dark.counts().items():
         canvas.write(x, y, f"{int(bit):>4} {(bit.name or '').lower()}: {count}")
@@ -97,7 +97,9 @@ def _histogram(
     limits: tuple[float, float],
 ) -> None:
     """Draw a histogram with the logarithm of the counts."""
-    some = values[good] if good.any() else values.ravel()
+    if not values.size:  # no panel was read out
+        return
+    some = values[good] if good.any() else values
     low, high = np.percentile(some, (0.5, 99.5))
     low = min([low, *(limit for limit in limits if limit >= values.min())])
     high = max([high, *(limit for limit in limits if limit <= values.max())])

@@ -191,8 +191,11 @@ def plan_dark(
         modes.append(ModePlan(mode, _without_last(kept) if isinstance(made, PsanaEpix10ka) else kept, made))
     modes = [each for each in modes if each.events]
     if not modes:
+        if not looked:
+            raise NotFoundError(f"no event is chosen that could have {source}", "see --events and --where")
+        skipped = f", and the first {skip} are left out (--skip)" if skip else ""
         raise NotFoundError(
-            f"none of {looked} events can be used: {absent} do not have {source}, in {damaged} it is damaged"
+            f"none of {looked} events can be used: {absent} do not have {source}, in {damaged} it is damaged{skipped}"
         )
     _fail_if_twice(modes, source)
     there = {each.mode.index for each in modes}

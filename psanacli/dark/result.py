@@ -43,7 +43,7 @@ class ModeResult:
     def asdict(self) -> dict[str, Any]:
         """Return what is told of it."""
         dark = self.dark
-        good = dark.status == 0
+        good = (dark.status == 0) & read_out(dark)
         return {
             "index": self.mode.index,
             "name": self.mode.name,
@@ -186,6 +186,11 @@ def without_panels(dark: Dark, absent: NDArray[np.bool_]) -> Dark:
     for array in arrays.values():
         array[absent] = 0
     return replace(dark, **arrays)
+
+
+def read_out(dark: Dark) -> NDArray[np.bool_]:
+    """Return which pixels are of panels that are read out (see `without_panels`), in the shape of the constants."""
+    return np.broadcast_to(dark.largest.any(axis=(-2, -1), keepdims=True), dark.largest.shape)
 
 
 def _statistics(values: NDArray[np.float64]) -> dict[str, float] | None:

@@ -280,6 +280,8 @@ class AreaDetector(Detector):
         """
         if bad is None:
             return self.masks.combined(**parts)
+        if not isinstance(bad, str):
+            raise UsageError(f"an expression is text, not {type(bad).__name__}", "a mask of your own: mask(user=ARRAY)")
         if parts:
             raise UsageError("a mask is told by an expression, or by its parts", f"leave out {', '.join(parts)}")
         return self.masks.expressed(bad)
@@ -320,6 +322,9 @@ class AreaDetector(Detector):
         """
         config = self.config(event)
         mode = self._mode(common_mode)
+        mask, gain, gain_map = (
+            np.asarray(each) if isinstance(each, list | tuple) else each for each in (mask, gain, gain_map)
+        )
         key = (id(config), mode, *map(_token, (mask, gain, gain_map)), allow_uncalibrated)
         with self._lock:
             if key in self._recipes:
@@ -384,6 +389,8 @@ class AreaDetector(Detector):
             return usual
         if given is False:
             return None
+        if isinstance(given, str):
+            raise UsageError(f"{self.name}: {what}= is an array, not text", "det.mask(EXPRESSION) makes a mask of one")
         if np.size(given) != np.prod(self.shape) and (usual is None or np.size(given) != usual.size):
             raise UsageError(f"{self.name}: {what}= has the shape {np.shape(given)}, images have {self.shape}")
         return np.asarray(given)

@@ -77,7 +77,7 @@ class DetectorConstants:
         if found is None:
             choice = self.which(constants_type)
             error = choice.missing()
-            hint = error.hint or "give another --calib-dir (calib_dir=), or go on with --allow-uncalibrated"
+            hint = error.hint or "psana calib list shows what there is; --calib-dir (calib_dir=) is another store"
             raise ConstantsError(error.message, hint)
         return found
 
@@ -116,7 +116,7 @@ class DetectorConstants:
         if self.store is None:
             raise ConstantsError(
                 f"{self.source}, run {self.run}: no calibration directory is known",
-                "give it with --calib-dir (calib_dir=), or go on with --allow-uncalibrated",
+                "give it with --calib-dir (calib_dir=)",
             )
         return self.store
 

@@ -55,6 +55,8 @@ def find_detector(run: Run, name: str) -> Detector:
     UsageError
         The name fits several things.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"the name of a detector is text, not {name!r}", "psana info --detectors lists the names")
     if not name.strip():
         raise UsageError("the name of a detector is empty", "psana info --detectors lists the names")
     try:

@@ -116,7 +116,7 @@ class Images:
             if corrected is not None:
                 self.wanted[key] = corrected
         if not options.missing_ok:
-            patterns.check()
+            patterns.check("no detector with images")
 
     def _keys(self, patterns: Patterns) -> Iterator[Key]:
         """Give the keys of the images, one for each detector: of several versions of its type the newest."""

@@ -38,8 +38,8 @@ class Patterns:
 
     def accepts(self, types: list[str], source: Source, *names: str) -> bool:
         """Return whether objects of a type, by any of its names, and of a source are taken; `names` are more of it."""
-        self._seen.update((types[0], source.name))
         sources = self._spellings(source, names)
+        self._seen.update((types[0], source.name, *filter(None, (self._aliases.get(source.identity),))))
         included = [pattern for pattern in self._include if self._matches(pattern, types, sources, source)]
         excluded = [pattern for pattern in self._exclude if self._matches(pattern, types, sources, source)]
         self._used.update(included, excluded)
@@ -64,8 +64,8 @@ class Patterns:
         match = self._sources.get(pattern)
         return match is not None and match.matches(source)
 
-    def check(self) -> None:
-        """Raise if a pattern matched nothing.
+    def check(self, none: str = "nothing in the run") -> None:
+        """Raise if a pattern matched nothing; `none` is what the message calls that.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Patterns:
         for pattern in (*self._include, *self._exclude):
             if pattern not in self._used:
                 near = did_you_mean(pattern, sorted(self._seen), "psana info shows what is in the run")
-                raise NotFoundError(f"nothing in the run matches {pattern!r}", f"{near} (--missing-ok to go on)")
+                raise NotFoundError(f"{none} matches {pattern!r}", f"{near} (--missing-ok to go on)")
 
 
 def _source_match(pattern: str, aliases: Mapping[str, Source]) -> SourceMatch | None:

@@ -192,6 +192,8 @@ def test_a_mask_is_shown_written_drawn_and_deployed(sample: list[str], store: St
     code, out, errors = psana(*words)
     assert code == 0, errors
     assert "10" in out and "mask of" in out
+    code, out, errors = psana(*words, "--bad", "pixel_gain > 2")
+    assert code == 6 and "psana calib list" in errors and "allow-uncalibrated" not in errors
     bad = ["--bad", "status or disc(5, 90, 40, 3) or unbonded"]
     code, out, errors = psana(*words, *bad, "-o", tmp_path / "m.npy", "--png", tmp_path / "m.png", "--json")
     assert code == 0, errors

@@ -46,7 +46,7 @@ def test_a_look_tells_how_many_pixels_are_bad_and_why(camera: str) -> None:
     assert "147" in result.stdout and "3 (0.12 %)" in result.stdout
     assert "values too small in too many events" in result.stdout
     assert "1 of 150 events do not have" in result.output
-    assert "1 events have XppEndstation.0:Opal1000.1 damaged" in result.output
+    assert "1 event has XppEndstation.0:Opal1000.1 damaged" in result.output
     assert "1 images cannot be read" in result.output
 
 
@@ -93,6 +93,20 @@ def test_deployed_constants_are_what_is_read_back(camera: str, tmp_path: Path) -
     assert np.array_equal(store.get(CAMERA.name, "pedestals", 5).array, found["pedestals"].array)
     assert call(*words, "--run", "7-9").exit_code == 0
     assert str(store.get(CAMERA.name, "pedestals", 8).range) == "7-9"
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(camera: str, tmp_path: Path) -> None:
+    old = tmp_path / "old.png"
+    old.write_text("mine")
+    for words in (("--png", old), ("-o", old), ("-o", old / "dark")):
+        result = call(camera, "-d", CAMERA.name, *words)
+        assert result.exit_code == 5 and result.stdout == "", result.output
+    assert "is no directory" in result.output
+    assert old.read_text() == "mine"
+    assert call(camera, "-d", CAMERA.name, "--png", old, "--overwrite", "-n", 60).exit_code == 0
+    assert old.read_bytes().startswith(b"\x89PNG")
+    none = call(camera, "-d", CAMERA.name, "--skip", 1000)
+    assert none.exit_code == 3 and "the first 1000 are left out" in none.output
 
 
 def test_a_short_run_is_not_deployed_without_force(camera: str, tmp_path: Path) -> None:

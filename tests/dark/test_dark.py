@@ -27,7 +27,10 @@ from dark.dark_runs import (
 )
 
 from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust, StatusBit, format_text
+from psanacli.calib.dark import Dark
 from psanacli.dark import DarkResult, picture, plan_dark, process, with_low_gain
+from psanacli.dark.modes import GainMode
+from psanacli.dark.result import ModeResult, without_panels
 from psanacli.errors import ConstantsError, DataError, NotFoundError, UsageError
 from psanacli.parallel import Team
 from psanacli.run import Run, open_run
@@ -110,6 +113,17 @@ def test_a_short_run_is_explained_and_not_full_of_bad_pixels(camera: Run) -> Non
         assert result.objections() == ["there are only 6 events"]
     with pytest.raises(DataError, match=r"^2 events have the detector"):
         done([camera], CAMERA.name, number=2)
+
+
+def test_panels_that_are_not_read_out_are_not_counted() -> None:
+    shape, absent = (3, 4, 5), np.array([False, True, False])
+    full = {name: np.full(shape, value, "f8") for name, value in (("pedestals", 1000.0), ("rms", 3.0))}
+    counts = {name: np.full(shape, 1000, "u2") for name in ("least", "largest")}
+    dark = Dark(**full, **counts, status=np.zeros(shape, "u2"), averaged=np.zeros(shape, "u4"), events=9, limits=())
+    told = ModeResult(GainMode(0, ""), without_panels(dark, absent), 9, 0).asdict()
+    assert (told["pedestals"]["min"], told["rms"]["median"]) == (1000, 3)
+    nothing = ModeResult(GainMode(0, ""), without_panels(dark, np.ones(3, bool)), 9, 0).asdict()
+    assert nothing["pedestals"] is None
 
 
 def test_the_picture_shows_all_modes(camera: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 from run.runs import write_run
 
 from psanacli.detector import AreaDetector
-from psanacli.errors import NotFoundError
+from psanacli.errors import NotFoundError, UsageError
 from psanacli.run import Run, open_run
 
 
@@ -43,3 +43,5 @@ def test_a_miss_shows_the_nearest(run: Run) -> None:
     with pytest.raises(NotFoundError) as caught:
         run.detector("opall_1")
     assert "opal_1" in caught.value.hint
+    with pytest.raises(UsageError, match="is text, not 3"):
+        run.detector(3)  # type: ignore[arg-type]
