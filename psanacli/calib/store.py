@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psanacli.calib.constants import Array, Constants, frozen, read_text
-from psanacli.calib.kinds import VERSION, ConstantsType, DetectorKind, directory_name, kind_of, type_of
+from psanacli.calib.kinds import TYPES, VERSION, ConstantsType, DetectorKind, directory_name, kind_of, type_of
 from psanacli.calib.ranges import Entry, Listing, RunRange
 from psanacli.calib.text import Cast
 from psanacli.errors import ConstantsError, did_you_mean
@@ -54,7 +54,9 @@ class Choice:
             parents = [self.directory, *self.directory.parents]
             last = next(parent for parent in parents if parent.is_dir())
             absent = parents[parents.index(last) - 1].name
-            near = "" if "::" in absent else did_you_mean(absent, _names(last))  # all groups are alike: ...::CalibV1
+            # All groups are alike (...::CalibV1), and another type is not what was meant.
+            names = [name for name in _names(last) if name not in TYPES]
+            near = "" if "::" in absent else did_you_mean(absent, names)
             return ConstantsError(f"{what}; looked in {self.directory}, which does not exist", near)
         names = [f"{entry.name} ({reason})" for entry, reason in self.listing.explain(self.run)]
         names += [f"{name} ({reason})" for name, reason in self.listing.ignored]
