@@ -17,8 +17,11 @@ tests=(
     tests/run/test_single.py
     tests/run/test_run.py
     tests/calib/test_text.py
+    tests/calib/test_dark_kernels.py
     tests/calib/test_recipe.py
     tests/calib/test_common_mode_by_numpy.py
+    tests/hdf5/test_filters.py
+    tests/hdf5/test_reserved.py
     tests/reference/test_walk.py
     tests/reference/test_compress.py
     tests/reference/test_smalldata.py
