@@ -13,7 +13,8 @@ from setuptools import Extension, setup
 
 # -g0: without what is for debuggers, which Python asks for, the build takes a quarter less time.
 # PSANACLI_OPTIMIZE=0 makes slow code in a third of the time, for those who only look whether it builds.
-COMPILE = [f"-O{os.environ.get('PSANACLI_OPTIMIZE', '3')}", "-g0", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
+OPTIMIZE = f"-O{os.environ.get('PSANACLI_OPTIMIZE', '3')}"
+COMPILE = [OPTIMIZE, "-g0", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
 LINK: list[str] = []
 if os.environ.get("PSANACLI_SANITIZE"):
     SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
