@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -305,14 +306,13 @@ def deploy_together(store: Store, plans: Sequence[Deployment], *, force: bool = 
         if not plan.unchanged:
             refuse(plan, force)
     records: list[Record] = []
-    try:
+    with ExitStack() as taken_back:
         for plan in plans:
-            records.append(deploy(store, plan, force=force))
-    except BaseException:
-        for plan, record in reversed(list(zip(plans, records, strict=False))):
+            record = deploy(store, plan, force=force)
+            records.append(record)
             if record.values:
-                revert(store, plan.source, plan.type, plan.range)
-        raise
+                taken_back.callback(revert, store, plan.source, plan.type, plan.range)
+        taken_back.pop_all()
     return records
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from calib.noise import applied, panel
 
 from psanacli.calib.common_mode import (
     BinnedMedian,
@@ -18,22 +19,6 @@ from psanacli.calib.common_mode import (
     Unbonded,
 )
 from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe
-
-
-def panel(seed: int, shape: tuple[int, ...], dtype: str = "f4") -> tuple[np.ndarray, np.ndarray]:
-    """Return an image with noise, hits, offsets of rows and panels, and which of its pixels are good."""
-    random = np.random.default_rng(seed)
-    image = random.normal(3.0, 4.0, shape) + random.normal(0, 6, (*shape[:-1], 1))
-    image += np.where(random.random(shape) < 0.03, 200 * random.random(shape), 0)
-    return image.astype(dtype), (random.random(shape) > 0.05).astype(np.uint8)
-
-
-def applied(mode, detector: str, image: np.ndarray, good: np.ndarray | None) -> np.ndarray:
-    result = image.copy()
-    steps = mode.steps(detector, image.shape)
-    if steps is not None:
-        steps.apply(result.reshape(-1), None if good is None else good.reshape(-1))
-    return result
 
 
 def cut(image: np.ndarray, rows: int, columns: int) -> np.ndarray:
