@@ -95,7 +95,7 @@ class AreaDetector(Detector):
 
     def get(self, event: Event) -> Record | None:
         """Return the object that holds its image in an event, None when the event has none."""
-        return self._record(event.index)
+        return self._record(self._index(event))
 
     def raw(self, event: Event) -> NDArray[Any] | None:
         """Return the raw image.
@@ -110,7 +110,7 @@ class AreaDetector(Detector):
         ndarray of an integer, or None
             None when the event has none.  A read-only view of what was read, where the image lies in one piece.
         """
-        return self._raw_of(event.index)
+        return self._raw_of(self._index(event))
 
     def _raw_of(self, index: int) -> NDArray[Any] | None:
         record = self._record(index)
@@ -290,6 +290,8 @@ class AreaDetector(Detector):
 
     def config(self, event: Event | None = None) -> Record | None:
         """Return the configuration object that its correction depends on, in force at an event or at the first one."""
+        if event is not None:
+            self._index(event)
         if not self.config_types:
             return None
         config = self._run.config
@@ -301,6 +303,8 @@ class AreaDetector(Detector):
 
     def gain_map(self, event: Event | None = None) -> NDArray[Any] | None:
         """Return the factors of pixels that the configuration tells, None when it tells none."""
+        if event is not None:
+            self._index(event)
         return None
 
     def recipe(
@@ -440,7 +444,7 @@ class AreaDetector(Detector):
         UsageError
             The common mode is not for this detector, or an array has a wrong shape.
         """
-        record = self._record(event.index)
+        record = self._record(self._index(event))
         if record is None:
             return None
         recipe = self.recipe(

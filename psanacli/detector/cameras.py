@@ -22,7 +22,7 @@ class Camera(AreaDetector):
 
     def frame_offset(self, event: Event) -> int | None:
         """Return what the camera says that it adds to each pixel, ADU; None when the event has no image."""
-        record = self._record(event.index)
+        record = self._record(self._index(event))
         return None if record is None else int(record.offset)
 
 

@@ -79,6 +79,8 @@ class RecordDetector(Detector):
         type : str
             Which of its types, as for `get`; default is the first of them, of several versions the newest.
         """
+        if event is not None:
+            self._index(event)
         return newest_config(self._run, self._configs(type), event)
 
     def __call__(self, event: Event) -> Any:
@@ -89,10 +91,10 @@ class RecordDetector(Detector):
         """Return its object of a type in an event, None also when it never has one."""
         return self._first(self._of_type(type), event)
 
-    @staticmethod
-    def _first(readers: list[Reader], event: Event) -> Record | None:
+    def _first(self, readers: list[Reader], event: Event) -> Record | None:
+        index = self._index(event)
         for reader in readers:
-            record = reader.get(event.index)
+            record = reader.get(index)
             if record is not None:
                 return record
         return None

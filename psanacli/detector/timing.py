@@ -85,6 +85,7 @@ class TimeTool(RecordDetector):
 
     def by_epics(self, event: Event) -> dict[str, float] | None:
         """Return its results as EPICS variables had them at an event, as far as there are such; None without any."""
+        self._index(event)
         base = self.base_name(event)
         return _results(self._run, base, event) if base else None
 
@@ -110,6 +111,7 @@ class EpicsTimeTool(Detector):
 
     def fex(self, event: Event) -> dict[str, float] | None:
         """Return its results as they were at an event, as far as there are such, with the names of `TimeTool.fex`."""
+        self._index(event)
         return _results(self._run, self.name, event)
 
     def get(self, event: Event) -> Any:

@@ -45,6 +45,8 @@ class EpicsDetector(Detector):
 
     def at(self, event: Event | None = None) -> Value | None:
         """Return value, time and alarm that were in force at an event (default: at the end of the run)."""
+        if event is not None:
+            self._index(event)
         if self._small:
             _ = self.variable.values  # all at once: the next event asks again
         return self.variable.at(event)
@@ -99,6 +101,8 @@ class ControlData(Detector):
 
         Of several versions it is the newest: ``.pvControls``, ``.pvMonitors``, ``.duration``, ...
         """
+        if event is not None:
+            self._index(event)
         return newest_config(self._run, self._keys, event)
 
     @cached_property
@@ -108,10 +112,12 @@ class ControlData(Detector):
 
     def values(self, event: Event) -> dict[str, float]:
         """Return the values of the scan at an event by name; an element of an array is called ``NAME[2]``."""
+        self._index(event)
         return event.step.values
 
     def labels(self, event: Event) -> dict[str, str]:
         """Return the texts of the scan at an event by name."""
+        self._index(event)
         return event.step.labels
 
     def __call__(self, event: Event | None = None) -> Record | None:

@@ -121,6 +121,7 @@ class Generic1D(RecordDetector):
         DataError
             The configuration has more samples than can be.
         """
+        self._index(event)
         config = self.config(event, "Generic1D.Config")
         if config is None:
             return None

@@ -257,7 +257,18 @@ class Config(Mapping[Key, Record]):
         self._changes = timeline.changes()
 
     def at(self, moment: Event | int | None) -> Configuration:
-        """Return the configuration in force at an event, after a group (its number), or at the end (None)."""
+        """Return the configuration in force at an event, after a group (its number), or at the end (None).
+
+        Raises
+        ------
+        UsageError
+            The event is of another run.
+        """
+        if moment is not None and not isinstance(moment, int) and moment.run.config is not self:
+            raise UsageError(
+                f"event {moment.index} is of another run (run {moment.run.number}) than this configuration",
+                "event.run.config.at(event) is that of its own",
+            )
         group = self._last if moment is None else moment if isinstance(moment, int) else moment.group
         change = int(np.searchsorted(self._changes, group, side="right")) - 1
         if change not in self._known:

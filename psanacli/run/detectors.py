@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
+from psanacli.run.events import index_in
 from psanacli.run.names import Detector as Found
 from psanacli.run.readers import Reader
 from psanacli.xtc import Batch, Record, Records, Source
@@ -67,9 +68,14 @@ class Detector:
         self._readers = [run.readers[key] for key in run.readers if _is_of(key, found)]
         self.types = tuple(reader.key.xtc_type.name for reader in self._readers)
 
+    def _index(self, event: Event) -> int:
+        """Return the number of an event, which has to be one of its own run."""
+        return index_in(self._run, event, self.name)
+
     def get(self, event: Event) -> Record | None:
         """Return its object in an event, None when the event has none; see `Event.get`."""
-        return self._run.reader(self.name if len(self.types) != 1 else f"{self.name}/{self.types[0]}").get(event.index)
+        name = self.name if len(self.types) != 1 else f"{self.name}/{self.types[0]}"
+        return self._run.reader(name).get(self._index(event))
 
     @cached_property
     def _sample(self) -> tuple[Reader, str, NDArray[Any]] | None:
@@ -122,9 +128,10 @@ class Detector:
         UsageError
             It has no arrays.
         """
+        index = self._index(event)
         if self._sample is None:
             raise UsageError(f"{self.name} has no arrays", f"its types are {', '.join(self.types)}; use get(event)")
-        return self._raw_of(event.index)
+        return self._raw_of(index)
 
     def _raw_of(self, index: int) -> NDArray[Any] | None:
         assert self._sample is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import DataError
+from psanacli.errors import DataError, UsageError
 from psanacli.run.config import STORING
 from psanacli.run.epics_names import Naming, name_all, text_in
 from psanacli.run.names import Names
@@ -305,7 +305,18 @@ class Epics(Mapping[str, Variable]):
         return view
 
     def group_of(self, moment: Event | int | None) -> int:
-        """Return the number of the group that a moment means."""
+        """Return the number of the group that a moment means.
+
+        Raises
+        ------
+        UsageError
+            It is an event of another run.
+        """
+        if moment is not None and not isinstance(moment, int) and moment.run.epics is not self:
+            raise UsageError(
+                f"event {moment.index} is of another run (run {moment.run.number}) than these EPICS variables",
+                "event.run.epics has those of its own",
+            )
         return self._last if moment is None else moment if isinstance(moment, int) else moment.group
 
     @property

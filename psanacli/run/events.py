@@ -61,6 +61,42 @@ class EventId:
         )
 
 
+def index_in(run: Run, event: Event, whose: str = "") -> int:
+    """Return the number of an event in the run that it has to be of.
+
+    Parameters
+    ----------
+    run : Run
+        Whose event it has to be.
+    event : Event
+        What a user gave as one.
+    whose : str
+        The detector that is asked, for the message.
+
+    Raises
+    ------
+    UsageError
+        It is of another run, or no event at all: its number would mean another event here.
+    """
+    if isinstance(event, Event) and event._run is run:
+        return event.index
+    asked = f"{whose}: " if whose else ""
+    if not isinstance(event, Event):
+        which = f"run.events[{event}]" if isinstance(event, int) else "run.events[0] is the first one"
+        raise UsageError(f"{asked}an event of run {run.number} is needed, not {event!r}", which)
+    if event._run.files == run.files:
+        raise UsageError(
+            f"{asked}event {event.index} is of the same run {run.number}, but of another opening of it",
+            "open the run once, and take events and detectors of that",
+        )
+    there = event._run
+    raise UsageError(
+        f"{asked}event {event.index} is of run {there.number} of {there.experiment.name or 'lone files'}, not of run"
+        f" {run.number} of {run.experiment.name or 'lone files'}",
+        f"event.run.detector({whose!r}) is the detector of that run" if whose else "ask event.run",
+    )
+
+
 class Event:
     """One event of a run.
 
