@@ -1,7 +1,7 @@
 """Calibration: constants, their store, and what they do to images: common mode, gains, masks, photons."""
 
 from psanacli.calib.arrays import export, format_of, origin_of, read_array
-from psanacli.calib.check import Finding, SeenDetector, check
+from psanacli.calib.check import ERROR, NOTE, WARNING, Finding, SeenDetector, check
 from psanacli.calib.common_mode import COMMON_MODES, CommonMode, default_common_mode, from_numbers, parse_common_mode
 from psanacli.calib.compare import Difference, compare
 from psanacli.calib.constants import Constants, read_text
@@ -38,14 +38,17 @@ __all__ = [
     "COMMON_MODES",
     "DARK_BITS",
     "EPIX10KA_HIGH",
+    "ERROR",
     "GEOMETRY",
     "JUNGFRAU_HIGH",
     "KINDS",
     "MASK_TERMS",
+    "NOTE",
     "OLD_TYPES",
     "PIXEL_TYPES",
     "TYPES",
     "VALUE_BITS",
+    "WARNING",
     "Choice",
     "CommonMode",
     "Constants",

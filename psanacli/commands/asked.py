@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from psanacli.commands import common
 
 if TYPE_CHECKING:
@@ -26,19 +28,36 @@ class Asked:
     kind: str | None
     calib_dir: str | None
     root: tuple[str, ...]
-    number: int | None = None
+    run: int | None = None
 
     @cached_property
     def target(self) -> Target:
         """The store and the run."""
         from psanacli.commands.constants import Target
 
-        return Target(self.datasource, self.root, self.calib_dir, self.number)
+        return Target(self.datasource, self.root, self.calib_dir, self.run)
 
     @property
     def store(self) -> Store:
         """The store."""
         return self.target.store
+
+    def named(self) -> str:
+        """Return the detector as it was named, which it has to be."""
+        if self.detector is None:
+            raise click.UsageError("which detector? Say -d NAME")
+        return self.detector
+
+    def source(self) -> str:
+        """Return the full name of the detector, which has to be named."""
+        return self.target.source(self.named())
+
+    def source_and_type(self) -> tuple[str, str]:
+        """Return the full name of the detector and the type, which have to be named; a geometry is no type here."""
+        if self.detector is None or self.kind is None:
+            raise click.UsageError("say which detector and type: -d NAME --type TYPE")
+        self.check_type(geometry=False)
+        return self.source(), self.kind
 
     def types(self, source: str) -> list[str]:
         """Return the type that is named, else all that a detector has in the store."""
@@ -57,29 +76,37 @@ class Asked:
         check_type(self.kind, geometry=geometry)
 
 
-def asked(*, run: bool = False) -> Callable[[Command], Command]:
+def asked(*, data: bool = False, kind: bool = True, run: bool = False) -> Callable[[Command], Command]:
     """Return the decorator that gives a verb the options of `Asked`, and their values as its first argument.
 
     Parameters
     ----------
-    run : bool
-        Whether there is an option for the number of the run.
+    data : bool
+        Whether there has to be a data source.
+    kind, run : bool
+        Whether there are options for the type, and for the number of the run.
     """
-    options = [common.datasource_or_not, common.detector, common.constants_type]
-    options += [*([common.run_number] if run else []), common.calib_dir, common.root]
+    options = [
+        common.datasource if data else common.datasource_or_not,
+        common.detector,
+        *([common.constants_type] if kind else []),
+        *([common.run_number] if run else []),
+        common.calib_dir,
+        common.root,
+    ]
 
     def decorated(function: Command) -> Command:
         @functools.wraps(function)
         def command(
             datasource: tuple[str, ...],
             detector: str | None,
-            kind: str | None,
             calib_dir: str | None,
             root: tuple[str, ...],
-            number: int | None = None,
+            kind: str | None = None,
+            run: int | None = None,
             **others: Any,
         ) -> Any:
-            return function(Asked(datasource, detector, kind, calib_dir, root, number), **others)
+            return function(Asked(datasource, detector, kind, calib_dir, root, run), **others)
 
         found: Command = command
         for option in reversed(options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from psanacli.commands import common, console
+from psanacli.commands.asked import Asked, asked
 
 
 @common.verb(
@@ -14,32 +15,21 @@ from psanacli.commands import common, console
         ("psana calib check exp=xpptut15:run=54 -d cspad --json", "one detector, for programs"),
     ]
 )
-@common.datasource_or_not
-@common.detector
-@common.calib_dir
-@common.root
+@asked(kind=False)
 @common.json_output
 @common.talk
-def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
-    calib_dir: str | None,
-    root: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def command(wanted: Asked, as_json: bool) -> None:
     """Look through a store of constants for what is wrong.
 
     Errors are files that cannot be read, of a wrong shape, or made for another camera than that of the run; warnings
     are files that are never used and types that are missing. Ends with 7 when there is either; with notes alone, 0.
     """
-    from psanacli.calib import check
-    from psanacli.calib.check import ERROR, NOTE, WARNING
-    from psanacli.commands.constants import Target
+    from psanacli.calib import ERROR, NOTE, WARNING, check
     from psanacli.errors import CheckFailed
 
-    target = Target(datasource, root, calib_dir)
-    source = target.source(detector) if detector else ""
-    seen = target.seen() if datasource else {}
+    target = wanted.target
+    source = wanted.source() if wanted.detector else ""
+    seen = target.seen() if wanted.datasource else {}
     with console.progress("check", 0, "files") as progress:
         found = list(check(target.store, source=source, seen=seen, advance=progress.advance))
     counts = Counter(finding.level for finding in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from psanacli.commands import common, console
+from psanacli.commands import common, console, files
 from psanacli.commands.asked import Asked, asked
 
 
@@ -27,14 +27,13 @@ def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
     The name of the file tells the format: .npy, .npz, .h5, .hdf5, anything else is text.
     """
     from psanacli.calib import TYPES, export, format_of
-    from psanacli.errors import NotFoundError, OutputError
+    from psanacli.errors import NotFoundError
 
     if output is None:
         raise click.UsageError("where to? Say -o FILE")
     wanted.check_type(geometry=False)
     path = Path(output)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists", "choose another name, or say --overwrite")
+    files.check_new([path], overwrite)
     target, kind = wanted.target, wanted.kind
     run = target.the_run()
     found = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from psanacli.commands import common, console, files
+from psanacli.commands.asked import Asked, asked
+from psanacli.commands.deploying import Deploying, deploying, show, told
 
 if TYPE_CHECKING:
     from psanacli.calib import Deployment, Masked
@@ -24,8 +27,7 @@ TYPE = "pixel_mask"
         ("psana calib mask exp=xpptut15:run=54 -d cspad --bad status --deploy --run 54-end", "into the store"),
     ]
 )
-@common.datasource_or_not
-@common.detector
+@asked(kind=False)
 @click.option(
     "--bad",
     "expression",
@@ -38,30 +40,22 @@ TYPE = "pixel_mask"
 )
 @common.output
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the mask as PNG.")
-@click.option("--deploy", "deployed", is_flag=True, help="Deploy it as pixel_mask for the runs of --run.")
-@click.option("--run", "runs", metavar="A-B|A-end", help="With --deploy: the runs to which the mask applies.")
-@click.option("--comment", default="", metavar="TEXT", help="With --deploy: for the history.")
-@click.option("--force", is_flag=True, help="With --deploy: also if it replaces or hides another file.")
+@deploying(
+    runs="With --deploy: the runs to which the mask applies.",
+    force="With --deploy: also if it replaces or hides another file.",
+)
 @common.dry_run
 @common.overwrite
-@common.calib_dir
-@common.root
 @common.json_output
 @common.talk
 def command(
-    datasource: tuple[str, ...],
-    detector: str | None,
+    wanted: Asked,
+    deploying: Deploying,
     expression: str,
     output: str | None,
     png: str | None,
-    deployed: bool,
-    runs: str | None,
-    comment: str,
-    force: bool,
     dry_run: bool,
     overwrite: bool,
-    calib_dir: str | None,
-    root: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Make a mask: 1 for good pixels, 0 for bad ones.
@@ -72,7 +66,6 @@ def command(
     from psanacli.calib import (
         Constants,
         NewConstants,
-        RunRange,
         export,
         format_of,
         kind_of,
@@ -81,23 +74,18 @@ def command(
         plan_deployment,
         type_of,
     )
-    from psanacli.commands import calib_deploy
-    from psanacli.commands.constants import Target
     from psanacli.detector import DetectorConstants
-    from psanacli.errors import ConstantsError, OutputError
+    from psanacli.errors import ConstantsError
 
-    if detector is None:
-        raise click.UsageError("which detector? Say -d NAME")
-    if deployed and runs is None:
+    wanted.named()
+    runs = deploying.runs
+    if deploying.wanted and runs is None:
         raise click.UsageError("for which runs? Say --run A-B or --run A-end")
-    if not deployed and (runs is not None or force or comment):
-        raise click.UsageError("--run, --force and --comment go with --deploy")
-    wanted = RunRange.parse(runs) if runs else None
-    for path in filter(None, (output, png)):
-        if Path(path).exists() and not overwrite and not dry_run:
-            raise OutputError(f"{path} exists", "choose another name, or say --overwrite")
-    target = Target(datasource, root, calib_dir, None if datasource or wanted is None else wanted.begin)
-    source = target.source(detector)
+    if not dry_run:
+        files.check_new(map(Path, filter(None, (output, png))), overwrite)
+    if runs is not None and not wanted.datasource:
+        wanted = replace(wanted, run=runs.begin)
+    target, source = wanted.target, wanted.source()
     seen = target.look(source)
     raw = seen.shape if seen else ()
     shape = kind_of(source).file_shape(type_of(TYPE), raw)
@@ -107,15 +95,15 @@ def command(
     constants = DetectorConstants(target.store, source, target.the_run(), lambda: raw)
     made = mask_of(expression, source, shape, constants)
     plan = None
-    if wanted is not None:
+    if runs is not None:
         plan = plan_deployment(
             target.store,
             source,
             TYPE,
-            wanted,
+            runs,
             NewConstants(made.mask, f"bad: {expression}"),
             raw_shape=raw,
-            values=calib_deploy.circumstances(target, seen, comment),
+            values=deploying.circumstances(target, seen),
         )
     _show(source, expression, made, plan, as_json, dry_run)
     if dry_run:
@@ -128,12 +116,10 @@ def command(
         files.write_whole(Path(png), mask_png(made.mask, f"{source}: {made.bad} of {made.mask.size} pixels are bad"))
         console.note(f"wrote {png}")
     if plan is not None:
-        calib_deploy.carry_out(target.store, plan, force)
+        deploying.carry_out(target.store, plan)
 
 
 def _show(source: str, expression: str, made: Masked, plan: Deployment | None, as_json: bool, dry_run: bool) -> None:
-    from psanacli.commands import calib_deploy
-
     if as_json:
         console.print_json(
             {
@@ -147,7 +133,7 @@ def _show(source: str, expression: str, made: Masked, plan: Deployment | None, a
                 "bad": made.bad,
                 "causes": [{"expression": part, "bad": count} for part, count in made.causes],
                 "constants": made.files,
-                "deployment": None if plan is None else calib_deploy.told(plan, dry_run),
+                "deployment": None if plan is None else told(plan, dry_run),
             }
         )
         return
@@ -158,4 +144,4 @@ def _show(source: str, expression: str, made: Masked, plan: Deployment | None, a
     console.table(("bad", "pixels", ""), table, title=f"mask of {source}, {shape}", align="<>>")
     if plan is not None:
         click.echo()
-        calib_deploy.show(plan, False, dry_run)
+        show(plan, False, dry_run)

@@ -25,11 +25,8 @@ def command(wanted: Asked, runs: str, force: bool) -> None:
     """
     from psanacli.calib import RunRange, revert
 
-    if wanted.detector is None or wanted.kind is None:
-        raise click.UsageError("say which detector and type: -d NAME --type TYPE")
-    wanted.check_type(geometry=False)
-    source = wanted.target.source(wanted.detector)
-    record = revert(wanted.store, source, wanted.kind, RunRange.parse(runs), force=force)
-    path = wanted.store.type_directory(source, wanted.kind) / record.file
+    source, kind = wanted.source_and_type()
+    record = revert(wanted.store, source, kind, RunRange.parse(runs), force=force)
+    path = wanted.store.type_directory(source, kind) / record.file
     what = f"{record.values['copy_of']} is {path} again" if record.values["copy_of"] else f"{path} is gone"
     console.note(f"{what}; what was there is kept as {record.values['replaced']}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import click
-
 from psanacli.commands import common, console
 from psanacli.commands.asked import Asked, asked
 
@@ -24,9 +22,8 @@ def command(wanted: Asked, as_json: bool) -> None:
     smallest end.
     """
     wanted.check_type()
-    if wanted.detector is None:
-        raise click.UsageError("which detector? Say -d NAME")
-    run, source = wanted.target.the_run(), wanted.target.source(wanted.detector)
+    wanted.named()
+    run, source = wanted.target.the_run(), wanted.source()
     choices = [wanted.store.which(source, name, run) for name in wanted.types(source)]
     if as_json:
         console.print_json(

@@ -210,7 +210,7 @@ constants_type = click.option(
     "--type", "kind", metavar="TYPE", help="The type of constants: pedestals, pixel_status, common_mode, ..."
 )
 run_number = click.option(
-    "--run", "number", type=click.IntRange(min=0), metavar="N", help="For run N, instead of that of the data source."
+    "--run", "run", type=click.IntRange(min=0), metavar="N", help="For run N, instead of that of the data source."
 )
 explain = click.option(
     "--explain", is_flag=True, help="Show every directory and pattern tried to find the data, and stop."

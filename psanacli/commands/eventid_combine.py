@@ -8,8 +8,8 @@ from typing import cast
 
 import click
 
-from psanacli.commands import common, console
-from psanacli.errors import OutputError, did_you_mean
+from psanacli.commands import common, console, files
+from psanacli.errors import did_you_mean
 
 OPERATORS = ("and", "or", "minus")
 
@@ -46,8 +46,8 @@ def command(words: tuple[str, ...], output: str | None, overwrite: bool, as_json
             raise click.UsageError(f"{word!r} stands where and, or or minus was expected; {hint}")
     if output is not None and as_json:
         raise click.UsageError("-o writes a list, --json prints; they exclude each other")
-    if output is not None and Path(output).exists() and not overwrite:
-        raise OutputError(f"{output} exists already", "--overwrite replaces it")
+    if output is not None:
+        files.check_new([Path(output)], overwrite)
     found = EventList.read(words[0])
     for operator, path in zip(words[1::2], words[2::2], strict=True):
         found = found.combined(cast("Operator", operator), EventList.read(path))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from psanacli.commands import common, console, files, following, joins
-from psanacli.errors import OutputError
 
 if TYPE_CHECKING:
     from psanacli.outside import Request
@@ -66,8 +65,8 @@ def command(
 
     if output is not None and as_json:
         raise click.UsageError("-o writes a list, --json prints; they exclude each other")
-    if output is not None and Path(output).exists() and not overwrite:
-        raise OutputError(f"{output} exists already", "--overwrite replaces it")
+    if output is not None:
+        files.check_new([Path(output)], overwrite)
     end = following.wait_for_end(datasource, root, follow, timeout)
     runs = open_runs(end.datasource)
     joins.join_all(runs, requests, how, tolerance)

@@ -49,6 +49,20 @@ def note_indexes(runs: Iterable[Run]) -> None:
             console.note(f"run {run.number}: {line}")
 
 
+def check_new(paths: Iterable[Path], overwrite: bool) -> None:
+    """Fail when files that are to be written are there already, or cannot be: told before hours of work.
+
+    Raises
+    ------
+    OutputError
+        One of them exists, and is not to be replaced, or its directory cannot be written.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists", "--overwrite replaces it, or choose another place")
+        check_directory(path.parent)
+
+
 def check_directory(directory: Path) -> None:
     """Fail when files cannot be written into a directory, or when it does not exist and cannot be made.
 

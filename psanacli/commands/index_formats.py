@@ -98,8 +98,7 @@ def _orders(
     for big in (file.path for run in runs for file in run.files):
         usual = index_file_of(big) if kind == "idx" else small_file_of(big)
         orders.append(Order(big, directory / usual.name if directory else usual, threshold))
-        if orders[-1].out.exists() and not overwrite:
-            raise OutputError(f"{orders[-1].out} exists", "--overwrite replaces it")
+    files.check_new((order.out for order in orders), overwrite)
     for parent in {order.out.parent for order in orders}:
         try:
             parent.mkdir(exist_ok=True)

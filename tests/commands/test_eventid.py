@@ -101,7 +101,7 @@ def test_select_prints_and_writes_a_list(psana, data):
     psana("eventid", "select", data, "--where", "code(162)", "-o", "laser.txt")
     text = Path("laser.txt").read_text()
     assert text.startswith("# psana eventid select ") and text.splitlines()[1:] == lines
-    assert "exists already" in psana("eventid", "select", data, "-o", "laser.txt", code=5).err
+    assert "laser.txt exists" in psana("eventid", "select", data, "-o", "laser.txt", code=5).err
     psana("eventid", "select", data, "--events", "laser.txt", "--where", "number > 3", "-o", "laser.txt", "--overwrite")
     assert Path("laser.txt").read_text().splitlines()[1:] == lines[2:]
 
