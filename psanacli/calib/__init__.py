@@ -1,8 +1,16 @@
 """Calibration: constants, their store, and what they do to images: common mode, gains, masks, photons."""
 
+from psanacli.calib import history, masks
 from psanacli.calib.arrays import export, format_of, origin_of, read_array
 from psanacli.calib.check import ERROR, NOTE, WARNING, Finding, SeenDetector, check
-from psanacli.calib.common_mode import COMMON_MODES, CommonMode, default_common_mode, from_numbers, parse_common_mode
+from psanacli.calib.common_mode import (
+    COMMON_MODES,
+    CommonMode,
+    Histogram,
+    default_common_mode,
+    from_numbers,
+    parse_common_mode,
+)
 from psanacli.calib.compare import Difference, compare
 from psanacli.calib.constants import Constants, read_text
 from psanacli.calib.dark import MEANINGS as DARK_BITS
@@ -64,6 +72,7 @@ __all__ = [
     "Entry",
     "Finding",
     "Gates",
+    "Histogram",
     "Limits",
     "Listing",
     "Masked",
@@ -89,10 +98,12 @@ __all__ = [
     "format_of",
     "format_text",
     "from_numbers",
+    "history",
     "identity",
     "kind_of",
     "mask_of",
     "mask_png",
+    "masks",
     "origin_of",
     "parse_common_mode",
     "parse_text",

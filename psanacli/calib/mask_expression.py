@@ -22,20 +22,7 @@ from psanacli.calib.constants import Constants
 from psanacli.calib.kinds import PIXEL_TYPES, DetectorKind, kind_of
 from psanacli.calib.masks import ALL_BITS, Mask
 from psanacli.errors import ConstantsError, PsanaError, did_you_mean
-from psanacli.run.expressions import ExpressionError, parse
-from psanacli.run.expressions.tree import (
-    Call,
-    Comparison,
-    Constant,
-    Element,
-    Listing,
-    Logic,
-    Name,
-    Node,
-    Operation,
-    Place,
-    pointed,
-)
+from psanacli.run.expressions import ExpressionError, parse, tree
 
 Bad = NDArray[np.bool_]
 Numbers = NDArray[Any]
@@ -142,8 +129,8 @@ def mask_of(expression: str, source: str, shape: Sequence[int], constants: Known
     """
     kind = kind_of(source)
     pixels = _Pixels(expression, kind, tuple(shape), constants)
-    tree = parse(expression)
-    parts = tree.operands if isinstance(tree, Logic) and tree.operator == "or" else (tree,)
+    whole = parse(expression)
+    parts = whole.operands if isinstance(whole, tree.Logic) and whole.operator == "or" else (whole,)
     causes = []
     total = np.zeros(pixels.panels, bool)
     for part in parts:
@@ -175,25 +162,25 @@ class _Pixels:
         """Return a mask in the shape of files."""
         return np.ascontiguousarray(np.moveaxis(mask, 0, -1) if self.kind.interleaved else mask.reshape(self.shape))
 
-    def fail(self, node: Node, message: str, hint: str = "") -> NoReturn:
-        raise ExpressionError(message, Place(self.text, node.span), hint)
+    def fail(self, node: tree.Node, message: str, hint: str = "") -> NoReturn:
+        raise ExpressionError(message, tree.Place(self.text, node.span), hint)
 
     # -- sets ---------------------------------------------------------------------------------------------------------
 
-    def set_of(self, node: Node) -> Bad:
+    def set_of(self, node: tree.Node) -> Bad:
         """Return the pixels that a part calls bad, shape (panels, rows, columns)."""
-        if isinstance(node, Logic):
+        if isinstance(node, tree.Logic):
             sets = [self.set_of(each) for each in node.operands]
             if node.operator == "not":
                 return ~sets[0]
             join = np.logical_and if node.operator == "and" else np.logical_or
             return np.asarray(join.reduce(sets))
-        if isinstance(node, Comparison):
+        if isinstance(node, tree.Comparison):
             return self.compared(node)
-        if isinstance(node, Name | Call):
-            name = node.text if isinstance(node, Name) else node.function
+        if isinstance(node, tree.Name | tree.Call):
+            name = node.text if isinstance(node, tree.Name) else node.function
             if name in MASK_TERMS:
-                arguments = node.arguments if isinstance(node, Call) else ()
+                arguments = node.arguments if isinstance(node, tree.Call) else ()
                 found: Bad = getattr(self, f"_{name}")(node, arguments)
                 return found
             if name in STATISTICS or name in PLACES or SHORT.get(name, name) in SHORT.values():
@@ -201,13 +188,13 @@ class _Pixels:
             self.unknown(node, name)
         self.fail(node, "this is no set of bad pixels", "such as status, edges(2), pixel_rms > 20")
 
-    def unknown(self, node: Node, name: str) -> NoReturn:
+    def unknown(self, node: tree.Node, name: str) -> NoReturn:
         known = [*MASK_TERMS, *PLACES, *STATISTICS, "abs", *SHORT.values(), *SHORT]
         self.fail(
             node, f"there is no {name!r}", did_you_mean(name, known, "there are " + ", ".join(dict.fromkeys(known)))
         )
 
-    def _status(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _status(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         bits = 0
         for each in arguments:
             bits |= self.whole(each, 1, ALL_BITS)
@@ -218,7 +205,7 @@ class _Pixels:
                 bad |= self.over_ranges(node, self.of_status(self.array(node, name) != 0))
         return bad
 
-    def _pixel_mask(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _pixel_mask(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0)
         return self.over_ranges(node, self.of_status(self.array(node, "pixel_mask") == 0))
 
@@ -227,21 +214,21 @@ class _Pixels:
         chosen = masks.RANGES_OF_STATUS.get(len(bad)) if bad.ndim > len(self.panels) else None
         return bad if chosen is None else bad[list(chosen)]
 
-    def _edges(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _edges(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0, 1, 2)
         widths = [self.whole(each, 0, max(self.panels)) for each in arguments] or [1]
         return self.bad(node, lambda: masks.edges(self.panels, widths[0], widths[-1]))
 
-    def _central(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _central(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0, 1)
         width = self.whole(arguments[0], 0, max(self.panels)) if arguments else 1
         return self.bad(node, lambda: masks.central(self.panels, self.kind.device, width))
 
-    def _unbonded(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _unbonded(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0)
         return self.bad(node, lambda: masks.unbonded(self.panels, self.kind.device))
 
-    def _neighbours(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _neighbours(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 1, 2)
         many = self.whole(arguments[1], 4, 8) if len(arguments) > 1 else 4
         if many not in (4, 8):
@@ -249,22 +236,22 @@ class _Pixels:
         good = np.asarray(~self.set_of(arguments[0]), np.uint8)
         return np.asarray(masks.with_neighbours(good, many == 8) == 0)
 
-    def _near(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _near(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 2, 3)
         good = np.asarray(~self.set_of(arguments[0]), np.uint8)
         radius = self.whole(arguments[1], 0, 1000)
         form: Any = self.word(arguments[2]) if len(arguments) > 2 else "diamond"
         return self.bad(node, lambda: masks.with_surroundings(good, radius, form))
 
-    def _disc(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _disc(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         panels, row, column, radius = self.around(node, arguments)
         return np.asarray(panels & ((self.place[1] - row) ** 2 + (self.place[2] - column) ** 2 <= radius * radius))
 
-    def _square(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _square(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         panels, row, column, radius = self.around(node, arguments)
         return np.asarray(panels & (abs(self.place[1] - row) <= radius) & (abs(self.place[2] - column) <= radius))
 
-    def around(self, node: Node, arguments: Sequence[Node]) -> tuple[Bad, float, float, float]:
+    def around(self, node: tree.Node, arguments: Sequence[tree.Node]) -> tuple[Bad, float, float, float]:
         """Return the panels, and the centre and size of a form on them."""
         self.count(node, arguments, 3, 4)
         panels = np.ones(self.panels, bool)
@@ -273,34 +260,34 @@ class _Pixels:
         row, column, radius = (float(self.number(each)) for each in arguments[-3:])
         return panels, row, column, radius
 
-    def _file(self, node: Node, arguments: Sequence[Node]) -> Bad:
+    def _file(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 1, 2)
         words = [self.word(each) for each in arguments]
         try:
             array = read_array(Path(words[0]), *words[1:]).array
         except PsanaError as error:
-            raise pointed(error, Place(self.text, node.span)) from error
+            raise tree.pointed(error, tree.Place(self.text, node.span)) from error
         if self.kind.interleaved and array.shape == self.panels:
             return np.asarray(array == 0)
         if array.size != np.prod(self.shape):
             self.fail(node, f"{words[0]} has the shape {array.shape}, the detector {self.shape}")
         return np.asarray(self.with_panels_first(array.reshape(self.shape)) == 0)
 
-    def bad(self, node: Node, make: Callable[[], Mask]) -> Bad:
+    def bad(self, node: tree.Node, make: Callable[[], Mask]) -> Bad:
         """Return the bad pixels of a mask; an error of its making points at the part."""
         try:
             return np.asarray(make() == 0)
         except PsanaError as error:
-            raise pointed(error, Place(self.text, node.span)) from error
+            raise tree.pointed(error, tree.Place(self.text, node.span)) from error
 
     # -- numbers ------------------------------------------------------------------------------------------------------
 
-    def compared(self, node: Comparison) -> Bad:
+    def compared(self, node: tree.Comparison) -> Bad:
         result: Any = True
         for k, sign in enumerate(node.operators):
             left, right = node.operands[k : k + 2]
             value = self.numbers(left)
-            if isinstance(right, Listing):
+            if isinstance(right, tree.Listing):
                 one = np.isin(value, [self.number(item) for item in right.items])
                 one = ~one if sign == "not in" else one
             else:
@@ -309,22 +296,22 @@ class _Pixels:
             result = np.logical_and(result, one)
         return self.over_ranges(node, result)
 
-    def over_ranges(self, node: Node, found: Any) -> Bad:
+    def over_ranges(self, node: tree.Node, found: Any) -> Bad:
         """Return what is bad in any gain range, for all pixels."""
         found = np.asarray(found)
         while found.ndim > len(self.panels):
             found = found.any(axis=0)
         return np.broadcast_to(found, self.panels).copy()
 
-    def numbers(self, node: Node) -> Any:
+    def numbers(self, node: tree.Node) -> Any:
         """Return the numbers of all pixels, or one for all, that a part stands for."""
-        if isinstance(node, Constant):
+        if isinstance(node, tree.Constant):
             return self.number(node)
-        if isinstance(node, Operation):
+        if isinstance(node, tree.Operation):
             values = [self.numbers(each) for each in node.operands]
             with np.errstate(all="ignore"):
                 return -values[0] if len(values) == 1 else _COMPUTE[node.operator](*values)
-        if isinstance(node, Element):
+        if isinstance(node, tree.Element):
             value = np.asarray(self.numbers(node.value))
             index = node.index[0]
             if value.ndim <= len(self.panels) or len(node.index) != 1 or not isinstance(index, int):
@@ -332,7 +319,7 @@ class _Pixels:
             if not -value.shape[0] <= index < value.shape[0]:
                 self.fail(node, f"there are {value.shape[0]} gain ranges")
             return value[index]
-        if isinstance(node, Name):
+        if isinstance(node, tree.Name):
             if node.text in PLACES:
                 return self.place[PLACES[node.text]]
             name = SHORT.get(node.text, node.text)
@@ -341,7 +328,7 @@ class _Pixels:
             if name in MASK_TERMS:
                 self.fail(node, f"{name} is a set of pixels, not numbers")
             self.unknown(node, node.text)
-        if isinstance(node, Call):
+        if isinstance(node, tree.Call):
             if node.function not in STATISTICS and node.function != "abs":
                 if node.function in MASK_TERMS:
                     self.fail(node, f"{node.function} is a set of pixels, not numbers")
@@ -362,39 +349,39 @@ class _Pixels:
         """Panel, row and column of pixels, to be broadcast."""
         return list(np.indices(self.panels, sparse=True))
 
-    def array(self, node: Node, name: str) -> Numbers:
+    def array(self, node: tree.Node, name: str) -> Numbers:
         """Return constants as (..., panels, rows, columns)."""
         try:
             if self.constants is None:
                 raise ConstantsError(f"there are no constants, and so no {name}")
             found = self.constants.need(name)
         except PsanaError as error:
-            raise pointed(error, Place(self.text, node.span)) from error
+            raise tree.pointed(error, tree.Place(self.text, node.span)) from error
         if found.file is not None and found.file not in self.files:
             self.files.append(found.file)
         return self.with_panels_first(found.array)
 
-    def number(self, node: Node) -> int | float:
-        if isinstance(node, Operation) and node.operator == "-" and len(node.operands) == 1:
+    def number(self, node: tree.Node) -> int | float:
+        if isinstance(node, tree.Operation) and node.operator == "-" and len(node.operands) == 1:
             return -self.number(node.operands[0])
-        if not isinstance(node, Constant) or isinstance(node.value, str | bool):
+        if not isinstance(node, tree.Constant) or isinstance(node.value, str | bool):
             self.fail(node, "a number was expected here")
         return node.value
 
-    def whole(self, node: Node, low: int, high: int) -> int:
+    def whole(self, node: tree.Node, low: int, high: int) -> int:
         value = self.number(node)
         if not isinstance(value, int) or not low <= value <= high:
             self.fail(node, f"a whole number from {low} to {high} was expected here")
         return value
 
-    def word(self, node: Node) -> str:
-        if not isinstance(node, Constant) or not isinstance(node.value, str):
+    def word(self, node: tree.Node) -> str:
+        if not isinstance(node, tree.Constant) or not isinstance(node.value, str):
             self.fail(node, "a text in quotes was expected here")
         return node.value
 
-    def count(self, node: Node, arguments: Sequence[Node], *counts: int) -> None:
+    def count(self, node: tree.Node, arguments: Sequence[tree.Node], *counts: int) -> None:
         """Fail unless there is one of these numbers of arguments."""
         if len(arguments) not in counts:
-            name = node.function if isinstance(node, Call) else self.text[slice(*node.span)]
+            name = node.function if isinstance(node, tree.Call) else self.text[slice(*node.span)]
             usage = MASK_TERMS[name][0] if name in MASK_TERMS else f"{name}(NUMBERS)"
             self.fail(node, f"{name} is not used with {len(arguments)} arguments", usage)

@@ -33,8 +33,7 @@ def command(words: tuple[str, ...], output: str | None, overwrite: bool, as_json
     The order of the first list stays; with or, what only the second has comes behind. Events are the same when
     experiment, run, time and fiducials are; what one list does not tell is not compared.
     """
-    from psanacli.run import EventList
-    from psanacli.run.eventlist import Operator
+    from psanacli.run import EventList, Operator
 
     if len(words) % 2 == 0:
         raise click.UsageError("lists and words between them: LIST and LIST, LIST or LIST minus LIST")

@@ -13,8 +13,7 @@ import numpy as np
 
 from psanacli.calib import epix10ka_ranges
 from psanacli.errors import ConstantsError, DataError
-from psanacli.run import Run
-from psanacli.run.steps import Step
+from psanacli.run import Run, Step
 from psanacli.xtc import Record
 
 

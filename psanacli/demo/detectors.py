@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.demo.images import COLUMNS, ROWS, camera_frames, cspad_frames
-from psanacli.xtc.catalogue import named
-from psanacli.xtc.encode import encode
-from psanacli.xtc.sources import Source
+from psanacli.xtc import Source, encode, named
 
 Payload = bytes | memoryview
 Contribution = tuple[str, Payload]

@@ -23,10 +23,10 @@ from psanacli.xtc import (
     Level,
     RunWriter,
     Source,
+    encode,
     epics_record,
     node,
 )
-from psanacli.xtc.encode import encode
 
 INSTRUMENT, EXPERIMENT, RUN, DARK_RUN = "XPP", "xppdemo26", 1, 2
 DARK_EVENTS = 60

@@ -33,8 +33,7 @@ from psanacli.run import Detector, Event, Events, Key, Rooms
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
-    from psanacli.run import Run
-    from psanacli.run.names import Detector as Found
+    from psanacli.run import FoundDetector, Run
 
 Image = NDArray[np.float32]
 AnyRecipe = Recipe | RangedRecipe
@@ -80,7 +79,7 @@ class AreaDetector(Detector):
     config_types: ClassVar[tuple[str, ...]] = ()
     """Types (their beginning) of the configuration object on which its correction depends."""
 
-    def __init__(self, run: Run, found: Found) -> None:
+    def __init__(self, run: Run, found: FoundDetector) -> None:
         super().__init__(run, found)
         images = [reader for reader in self._readers if has_image(reader.key.xtc_type.name)]
         if type(self).assembled is AreaDetector.assembled:

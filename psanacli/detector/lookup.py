@@ -16,8 +16,7 @@ from psanacli.errors import NotFoundError, UsageError, did_you_mean
 from psanacli.run import CONTROL_NAMES, Detector
 
 if TYPE_CHECKING:
-    from psanacli.run import Run
-    from psanacli.run.names import Detector as Found
+    from psanacli.run import FoundDetector, Run
 
 CLASSES: tuple[tuple[str, str, type[Detector]], ...] = (
     ("CsPad.Data", "", Cspad),
@@ -74,7 +73,7 @@ def find_detector(run: Run, name: str) -> Detector:
     return class_of(found)(run, found)
 
 
-def _without_data(run: Run, name: str) -> Found:
+def _without_data(run: Run, name: str) -> FoundDetector:
     """Return the source of a name that no event has an object of."""
     try:
         return run.all_names.find(name)
@@ -83,7 +82,7 @@ def _without_data(run: Run, name: str) -> Found:
         raise NotFoundError(error.message, near or error.hint) from None
 
 
-def class_of(found: Found) -> type[Detector]:
+def class_of(found: FoundDetector) -> type[Detector]:
     """Return the class for a source with objects of some types."""
     families = {bare(name) for name in found.types}
     for family, device, kind in CLASSES:
@@ -92,5 +91,5 @@ def class_of(found: Found) -> type[Detector]:
     return record_class(found.types)
 
 
-def _device(found: Found) -> str:
+def _device(found: FoundDetector) -> str:
     return found.source.name.partition(":")[2].split(".")[0]

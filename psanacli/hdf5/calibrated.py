@@ -27,7 +27,7 @@ from psanacli.hdf5.rows import Detected, EveryEvent, Rows
 from psanacli.hdf5.tally import Tally
 from psanacli.hdf5.values import Column
 from psanacli.run import Key, Patterns, Run
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner

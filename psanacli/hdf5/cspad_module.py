@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib import COMMON_MODE, CommonMode, Recipe, from_numbers
-from psanacli.calib.common_mode import Histogram
+from psanacli.calib import COMMON_MODE, CommonMode, Histogram, Recipe, from_numbers
 from psanacli.detector import AreaDetector
 from psanacli.hdf5.values import Column
-from psanacli.xtc import Record
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch, Record
 
 NOT_FOUND = -10000.0
 _ANY_NEGATIVE = 1000.0

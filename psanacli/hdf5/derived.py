@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError
-from psanacli.xtc import Source
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch, Source
 
 Array = NDArray[Any]
 _ELEMENT = re.compile(r"([\w.]+)\[(:?)(\d+)\]")

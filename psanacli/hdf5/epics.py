@@ -21,8 +21,7 @@ from psanacli.hdf5.rows import EveryEvent, Rows, nothing
 from psanacli.hdf5.tables import FEW_ROWS, STAMP_ROWS, Dataset, Table, Value, chunk_rows
 from psanacli.hdf5.values import Column, Encoder, base_of
 from psanacli.run import Key, Objects, Places, Product, RunTable, Variable
-from psanacli.xtc import RECORD_KINDS, Source, bind
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import RECORD_KINDS, Batch, Source, bind
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner, Step

@@ -26,7 +26,7 @@ from psanacli.hdf5.spare import Spare, layout_of
 from psanacli.hdf5.tables import Block, Dataset, Plan, Table
 from psanacli.hdf5.values import Column, Encoder, Recipes, Stretches, place_pointers
 from psanacli.run import Objects, PayloadError, Run
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]

@@ -12,8 +12,7 @@ from psanacli.hdf5.layout import DatasetLayout, TypeLayout
 from psanacli.hdf5.tables import Value
 from psanacli.hdf5.values import Encoder, base_of, expanded
 from psanacli.run import Action, History, Key, Objects, Places
-from psanacli.xtc import XTC, Source
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import XTC, Batch, Source
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner

@@ -17,8 +17,7 @@ from psanacli.errors import DataError
 from psanacli.hdf5.tables import Plan, Table
 from psanacli.hdf5.values import Column, Encoder
 from psanacli.run import Objects, Run
-from psanacli.xtc import Layout, bind
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch, Layout, bind
 
 Ints = NDArray[np.int64]
 

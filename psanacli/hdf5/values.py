@@ -19,8 +19,7 @@ from psanacli.errors import DataError
 from psanacli.hdf5 import derived
 from psanacli.hdf5.forms import SEQUENCE, Form, array_of, compound, form_of
 from psanacli.hdf5.layout import DatasetLayout, Member, TypeLayout
-from psanacli.xtc import Layout
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import Batch, Layout
 
 Array = NDArray[Any]
 

@@ -7,7 +7,7 @@ from psanacli.run.datasource import Dataset, DataSource, RunFiles, explain, pars
 from psanacli.run.described import describe_event
 from psanacli.run.detectors import Detector, Detectors, main_array
 from psanacli.run.epics import Epics, Value, Variable
-from psanacli.run.eventlist import IDS, EventList
+from psanacli.run.eventlist import IDS, EventList, Operator
 from psanacli.run.events import Event, EventId, Events
 from psanacli.run.experiments import Experiment, Roots, calib_directory
 from psanacli.run.expressions import Expression, ExpressionError, RunColumns, Table
@@ -31,7 +31,7 @@ from psanacli.run.joined import Joined
 from psanacli.run.listing import DEFAULT_COLUMNS, EventTable, split_columns
 from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
 from psanacli.run.missing import Bins, Presence
-from psanacli.run.names import DetectorNames, Names
+from psanacli.run.names import DetectorNames, FoundDetector, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, chained, products_of
 from psanacli.run.opening import open_run, open_runs
 from psanacli.run.origins import Origin
@@ -116,6 +116,7 @@ __all__ = [
     "ExpressionError",
     "FileProblem",
     "Form",
+    "FoundDetector",
     "History",
     "IndexBuilder",
     "IndexFault",
@@ -126,6 +127,7 @@ __all__ = [
     "LiveRun",
     "Names",
     "Objects",
+    "Operator",
     "Origin",
     "Patterns",
     "PayloadBlock",

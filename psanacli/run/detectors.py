@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
 from psanacli.run.events import index_in
-from psanacli.run.names import Detector as Found
+from psanacli.run.names import FoundDetector
 from psanacli.run.readers import Reader
 from psanacli.xtc import Batch, Record, Records, Source
 
@@ -60,7 +60,7 @@ class Detector:
         Types of its objects in events.
     """
 
-    def __init__(self, run: Run, found: Found) -> None:
+    def __init__(self, run: Run, found: FoundDetector) -> None:
         self._run = run
         self.source: Source = found.source
         self.name = found.source.name
@@ -177,7 +177,7 @@ class Detector:
         )
 
 
-def _is_of(key: Any, found: Found) -> bool:
+def _is_of(key: Any, found: FoundDetector) -> bool:
     return key.source.same_as(found.source) and key.xtc_type.name in found.types
 
 

@@ -82,7 +82,7 @@ class Names(Generic[T]):
         return len(self._exact)
 
 
-class Detector(NamedTuple):
+class FoundDetector(NamedTuple):
     """What the name of a detector stands for: its source, and those of its types that the name allows."""
 
     source: Source
@@ -136,7 +136,7 @@ class DetectorNames:
         """Return the first alias of a source, empty when it has none."""
         return next((alias for alias, known in self._aliases.items() if known.same_as(source)), "")
 
-    def find(self, name: str) -> Detector:
+    def find(self, name: str) -> FoundDetector:
         """Return the detector of this name.
 
         Raises
@@ -151,14 +151,14 @@ class DetectorNames:
             base, _, type_name = name.rpartition("/")
             found = self._get(base)
             if found is not None:
-                return Detector(self._sources[found], self._of_type(found, base, type_name))
+                return FoundDetector(self._sources[found], self._of_type(found, base, type_name))
         if found is None:
             shown = ", ".join(self._shown(identity) for identity in [*self._sources][:_SHOWN])
             otherwise = f"the run has {shown}" if shown else "the run has no detectors"
             raise NotFoundError(f"no detector {name!r} in the run", did_you_mean(name, self.known, otherwise))
-        return Detector(self._sources[found], tuple(self._types[found]))
+        return FoundDetector(self._sources[found], tuple(self._types[found]))
 
-    def find_field(self, name: str) -> tuple[Detector, str]:
+    def find_field(self, name: str) -> tuple[FoundDetector, str]:
         """Return the detector and the field of a name like ``EBeam.ebeamPhotonEnergy`` or ``opal_1/Frame.width``.
 
         The detector is the longest beginning that names one, as names of detectors have dots too; the rest is the

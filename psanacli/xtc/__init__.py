@@ -16,6 +16,7 @@ from psanacli.xtc.catalogue import (
 from psanacli.xtc.columns import Batch
 from psanacli.xtc.compress import Engine, compress, decompress, uncompressed_size
 from psanacli.xtc.contents import DatagramContents, DatagramError, FileContents, Item
+from psanacli.xtc.encode import encode
 from psanacli.xtc.epics import (
     ALARMS,
     EPICS_EPOCH,
@@ -145,6 +146,7 @@ __all__ = [
     "decode",
     "decode_epics",
     "decompress",
+    "encode",
     "epics_heads",
     "epics_record",
     "epics_type",

@@ -4,6 +4,7 @@
 `columns`, `of_run`), and evaluated by blocks of events with numpy (`evaluate`, `values`, `functions`).
 """
 
+from psanacli.run.expressions import tree
 from psanacli.run.expressions.columns import Columns, JoinedTable, Source, Table, Whole
 from psanacli.run.expressions.evaluate import Bound, Expression
 from psanacli.run.expressions.functions import FUNCTIONS, LOOKUPS, SHIFT_MEANING, SHIFT_USAGE
@@ -29,4 +30,5 @@ __all__ = [
     "Value",
     "Whole",
     "parse",
+    "tree",
 ]

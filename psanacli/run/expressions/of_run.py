@@ -15,7 +15,7 @@ from psanacli.run.epics import Variable
 from psanacli.run.expressions.columns import Columns, Whole
 from psanacli.run.expressions.columns import Source as Values
 from psanacli.run.expressions.values import Value, absent
-from psanacli.run.names import Detector, Names
+from psanacli.run.names import FoundDetector, Names
 from psanacli.run.objects import Objects
 from psanacli.run.tables import EventFlag, times_of
 from psanacli.xtc import Damage, Source
@@ -143,7 +143,7 @@ class RunColumns(Columns):
             self._need_field(name, detector)
         return _Field(name, self.run.field(name))
 
-    def _need_field(self, name: str, detector: Detector) -> None:
+    def _need_field(self, name: str, detector: FoundDetector) -> None:
         fields = [
             accessor
             for key in self.run.readers
@@ -163,7 +163,7 @@ class RunColumns(Columns):
 
     # --- presence and damage ------------------------------------------------------------------------------------
 
-    def _objects(self, detector: Detector) -> list[Objects]:
+    def _objects(self, detector: FoundDetector) -> list[Objects]:
         return [
             self.run.table.objects(key.xtc_type, key.source)
             for key in self.run.readers
@@ -196,7 +196,7 @@ class RunColumns(Columns):
         found[self._dropped(detector)] = True
         return Whole(found)
 
-    def _dropped(self, detector: Detector) -> NDArray[np.int64]:
+    def _dropped(self, detector: FoundDetector) -> NDArray[np.int64]:
         """Return the events in which a contribution of a detector was dropped."""
         table = self.run.table
         rows = table.contents.dropped
@@ -208,7 +208,7 @@ class RunColumns(Columns):
         detector = self.run.names.find(name)
         return _Made(lambda first, stop: Value(self._reasons(name, detector, first, stop)), weight=512)
 
-    def _reasons(self, name: str, detector: Detector, first: int, stop: int) -> NDArray[np.str_]:
+    def _reasons(self, name: str, detector: FoundDetector, first: int, stop: int) -> NDArray[np.str_]:
         """Ask one event of each kind: events in which all objects are in the same state have the same reason."""
         count = stop - first
         states = []
@@ -238,7 +238,7 @@ class RunColumns(Columns):
         result[missing] = which.reshape(-1) + 1
         return np.asarray(texts[result])
 
-    def _dropped_word(self, detector: Detector, event: int) -> Damage:
+    def _dropped_word(self, detector: FoundDetector, event: int) -> Damage:
         return next(
             (damage for source, damage in self.run.events[event].dropped if source.same_as(detector.source)), Damage(0)
         )
