@@ -16,30 +16,40 @@ from setuptools import Extension, setup
 OPTIMIZE = f"-O{os.environ.get('PSANACLI_OPTIMIZE', '3')}"
 COMPILE = [OPTIMIZE, "-g0", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
 LINK: list[str] = []
+WORKERS = os.cpu_count() or 1
 if os.environ.get("PSANACLI_SANITIZE"):
     SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
     COMPILE += [*SANITIZE, "-g", "-O1"]
     LINK += SANITIZE
 
-EXTENSIONS = [
-    Extension(
-        f"psanacli.{source.parent.name}.{source.stem}",
-        [str(source)],
+SHARED = "psanacli._cython"
+"""What Cython makes for typed memoryviews: once for all modules, as it is most of what there is to compile in each."""
+
+
+def extension(name: str, source: str) -> Extension:
+    """Return a module that is compiled as all are."""
+    return Extension(
+        name,
+        [source],
         include_dirs=[numpy.get_include(), "cext"],
         depends=[str(header) for header in Path("cext").glob("**/*.[h]")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
-    for source in sorted(Path("cext").glob("*/*.pyx"))
-]
 
-setup(
-    # The modules are compiled side by side: an installation takes minutes else.
-    options={"build_ext": {"parallel": os.cpu_count() or 1}},
-    ext_modules=cythonize(
-        EXTENSIONS,
+
+def extensions() -> list[Extension]:
+    """Return all native modules, in C."""
+    sources = sorted(Path("cext").glob("*/*.pyx"))
+    return cythonize(
+        [
+            *(extension(f"psanacli.{source.parent.name}.{source.stem}", str(source)) for source in sources),
+            extension(SHARED, "cext/_cython.c"),  # written into build_dir as the others
+        ],
         build_dir="build/cython",
+        nthreads=WORKERS,
+        shared_utility_qualified_name=SHARED,
         include_path=["cext"],
         compiler_directives={
             "language_level": 3,
@@ -50,4 +60,8 @@ setup(
             "embedsignature": True,
         },
     )
-)
+
+
+if __name__ == "__main__":
+    # Side by side: an installation takes minutes else.
+    setup(options={"build_ext": {"parallel": WORKERS}}, ext_modules=extensions())
