@@ -51,9 +51,18 @@ class Piece(NamedTuple):
 
 @dataclass
 class Filled:
-    """What a worker made of a block: the pieces in order, and what was wrong, by group."""
+    """What a worker made of a block: the pieces in order, and what was wrong, by group.
+
+    Attributes
+    ----------
+    pieces : list of Piece
+    blank : dict of int to ndarray of int64
+        Rows of a ``_mask``, by its number in the plan, that turned out to have no object.
+    changed, broken : Counter
+    """
 
     pieces: list[Piece] = field(default_factory=list)
+    blank: dict[int, Array] = field(default_factory=dict)
     changed: Counter[str] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
 
@@ -154,7 +163,8 @@ class Worker:
         owned = []
         for number in table.numbers:
             dataset = self.plan.datasets[number]
-            size = dataset.chunk if self.plan.direct(dataset) else 1
+            # A chunk with a filter is never written twice, see `psanacli.hdf5.output`.
+            size = 1 if dataset.form.pointers else dataset.chunk
             owned.append((-(-low // size) * size, min(-(-high // size) * size, dataset.rows)))
         some = [rows for rows in owned if rows[1] > rows[0]] or [(low, high)]
         first, stop = min(rows[0] for rows in some), max(rows[1] for rows in some)
@@ -260,15 +270,13 @@ class Worker:
         return rows[sound]
 
     def _blank(self, part: Part, rows: Array, filled: Filled) -> None:
-        """Count objects that are damaged or do not fit into their payloads, and take them out of the mask.
-
-        The chunk of the mask belongs to this block or to an earlier one, so it is in its place by then.
-        """
+        """Count objects that are damaged or do not fit into their payloads, and take them out of the mask."""
         table = part.table
         filled.broken[table.group] += len(rows)
-        number = table.numbers[len(table.columns) + table.extras.index("_mask")] if "_mask" in table.extras else -1
-        if number >= 0:
-            filled.pieces += [Piece(number, row, 1, np.zeros(1, np.uint8)) for row in (part.first + rows).tolist()]
+        if "_mask" in table.extras:
+            number = table.numbers[len(table.columns) + table.extras.index("_mask")]
+            before = filled.blank.get(number, rows[:0])
+            filled.blank[number] = np.concatenate((before, part.first + rows))
 
     def _rows(self, table: Table, column: Column, span: Span, first: int, stop: int, encoder: Encoder) -> Array:
         """Return the rows `first` to `stop` of a column; what has no object is blank."""
@@ -380,6 +388,7 @@ class Placer:
         self.output = output
         self.changed: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
+        self._blank: dict[int, list[Array]] = {}
 
     def __call__(self, block: Block, filled: Filled) -> None:
         """Place what a worker made, and make a checkpoint now and then."""
@@ -389,15 +398,48 @@ class Placer:
                 self._place(piece)
         self.changed.update(filled.changed)
         self.broken.update(filled.broken)
+        for number, rows in filled.blank.items():
+            self._blank.setdefault(number, []).append(rows)
         if self.output.checkpoint_due:
             self.release()
-            self.output.checkpoint(block.number + 1)
+            self.output.checkpoint(block.number + 1, self._found(), self._put_blanks)
+
+    def end(self) -> None:
+        """Give the file its final name, with what is still to be written."""
+        self.release()
+        self.output.finish(len(self.plan.blocks), self._found(), self._put_blanks)
+
+    def _found(self) -> dict[str, dict[str, int]]:
+        """Return what was wrong in all blocks up to here, as a journal keeps it."""
+        return {"changed": dict(self.changed), "broken": dict(self.broken)}
+
+    def _put_blanks(self) -> None:
+        """Take objects that turned out to be damaged out of their masks.
+
+        The chunk of the mask may belong to an earlier block, and HDF5 writes it to another place when it has another
+        size than before. So this is done only within a checkpoint.
+        """
+        for number, found in self._blank.items():
+            rows = np.concatenate(found)
+            first, count = int(rows.min()), int(np.ptp(rows)) + 1
+            dataset = self._dataset(number)
+            space, memory = dataset.get_space(), h5s.create_simple((count,))
+            space.select_hyperslab((first,), (count,))
+            mask = np.empty(count, np.uint8)
+            dataset.read(memory, space, mask)
+            mask[rows - first] = 0
+            dataset.write(memory, space, mask)
+        self._blank.clear()
+        self._close()
 
     def go_on(self, done: int) -> None:
-        """Clear what an interrupted process left in chunks that HDF5 writes in place: rows of blocks that are not done.
+        """Take over what the blocks that are done gave, and clear what an interrupted process left behind them.
 
-        They refer to places in the file that the checkpoint knows nothing of.
+        That is in chunks that HDF5 writes in place: rows of blocks that are not done, which refer to places in the file
+        that the checkpoint knows nothing of.
         """
+        self.changed.update(self.output.found.get("changed", {}))
+        self.broken.update(self.output.found.get("broken", {}))
         with self.output.told():
             for table in self.plan.tables:
                 row = table.rows_before(done)
@@ -419,10 +461,14 @@ class Placer:
         """Close all datasets; what they have in memory is written, which may fail."""
         cached = (self.plan.datasets[number] for number in self.output.datasets)
         sizes = (each.chunk * each.form.dtype.itemsize for each in cached if not self.plan.direct(each))
-        self.output.make_room(sum(sizes))
+        masks = (2 * self.plan.datasets[number].rows for number in self._blank)
+        self.output.make_room(sum(sizes) + sum(masks))
         with self.output.told():
-            for dataset in self.output.datasets.values():
-                dataset._close()
+            self._close()
+
+    def _close(self) -> None:
+        for dataset in self.output.datasets.values():
+            dataset._close()
         self.output.datasets.clear()
 
     def _dataset(self, number: int) -> h5d.DatasetID:

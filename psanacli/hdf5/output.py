@@ -6,7 +6,11 @@ lies a journal: a first line says what is made from what, further lines how many
 HDF5 keeps its metadata in memory, and by itself writes some of it at any time.  Here it is told not to: between two
 checkpoints only chunks are appended, so what a killed process leaves is the file as of its last checkpoint, plus
 bytes that nothing refers to.  At a checkpoint the file is closed and synced between two lines of the journal; who
-is killed just then has to start over, which the journal shows.
+is killed just then has to start over, which the journal shows.  The end is a last checkpoint.
+
+A chunk that is written again with another size goes to another place, and HDF5 gives away its old one, to which the
+file on disk still refers.  So chunks with filters are written once; what has to be changed in them, or may be, is
+changed within a checkpoint.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ PLENTY = 1 << 30
 MOST_METADATA = 48 << 20
 """Bytes of metadata in memory that ask for a checkpoint before its time."""
 
+Found = dict[str, dict[str, int]]
+"""What was found wrong in the blocks that are done, by kind and group; the journal keeps it."""
 Build = Callable[[h5f.FileID], list[tuple[bytes, int]]]
 """Makes groups and datasets of a new file; returns the datasets whose shuffle filter needs another element size."""
 
@@ -66,9 +72,8 @@ class Output:
     ----------
     resumed : str
         With `resume`, after `begin`: where it goes on, or why it begins anew.
-
-    Attributes
-    ----------
+    found : dict
+        What the journal says was found wrong in the blocks that are done.
     file : h5py.h5f.FileID or None
         The open file.
     datasets : dict
@@ -87,6 +92,7 @@ class Output:
         self._checked = 0.0
         self._kept = False
         self.resumed = ""
+        self.found: Found = {}
         self._diverted = False
         self._descriptor = -1
         self._room = 0
@@ -178,6 +184,10 @@ class Output:
             identity = entries[0]["identity"] if entries else None
             changed = _changed(identity, self._identity) if identity else ""
             done = int(entries[-1].get("done", 0)) if entries else 0
+            found = {
+                kind: {group: int(count) for group, count in counts.items()}
+                for kind, counts in (entries[-1].get("found", {}) if done else {}).items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError):
             self.resumed = f"began anew: {self.journal} cannot be read"
             return 0
@@ -190,6 +200,7 @@ class Output:
             if identity:
                 self.resumed = "began anew: what is there was interrupted before or within a checkpoint"
             return 0
+        self.found = found
         self.resumed = f"went on behind block {done} of {self._identity.get('blocks', done)}"
         return done
 
@@ -264,27 +275,39 @@ class Output:
             return True
         return self.file is not None and self.file.get_mdc_size()[0] > MOST_METADATA
 
-    def checkpoint(self, done: int) -> None:
-        """Make the first `done` blocks safe.  The file is closed and opened again; no dataset may be open."""
+    def checkpoint(self, done: int, found: Found, change: Callable[[], None] = lambda: None) -> None:
+        """Make the first `done` blocks safe.  The file is closed and opened again; no dataset may be open.
+
+        Parameters
+        ----------
+        done : int
+            Blocks.
+        found : dict
+            What was wrong in them; who goes on has it in the attribute `found`.
+        change : callable
+            Changes chunks that may be in the file already; there is room for what it makes of them.
+        """
         with self.told():
-            self.make_room(0)
-            self._write({"closing": done})
-            self._kept = False
-            self._close()
-            _sync(self.part)
-            self._write({"done": done})
-            self._kept = True
-            self.done = done
+            self._secure(done, found, change)
             self._open()
         self._checked = time.monotonic()
 
-    def finish(self) -> None:
-        """Close and sync the file, and give it its final name."""
+    def _secure(self, done: int, found: Found, change: Callable[[], None]) -> None:
+        """Close and sync the file between two lines of the journal."""
+        self.make_room(0)
+        self._write({"closing": done})
+        self._kept = False
+        change()
+        self._close()
+        _sync(self.part)
+        self._write({"done": done, "found": found})
+        self._kept = True
+        self.done = done
+
+    def finish(self, done: int, found: Found, change: Callable[[], None] = lambda: None) -> None:
+        """Close and sync the file, and give it its final name; see `checkpoint`."""
         with self.told():
-            self.make_room(0)
-            self._kept = False
-            self._close()
-            _sync(self.part)
+            self._secure(done, found, change)
             if self.path.exists() and not self._overwrite:
                 raise OutputError(f"{self.path} exists now; what was made stays in {self.part}")
             os.replace(self.part, self.path)

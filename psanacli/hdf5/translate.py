@@ -216,8 +216,7 @@ def translate(
             if team.size == 1:
                 worker.reserved = reserved
             run_ordered(made.blocks[done:], worker, placed, team)
-        place.release()
-        output.finish()
+        place.end()
     return Summary(
         path,
         made.count,

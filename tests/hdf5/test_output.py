@@ -154,7 +154,7 @@ def test_two_at_once(tmp_path: Path) -> None:
         with Output(tmp_path / "out.h5", {"of": "another"}) as second:
             with pytest.raises(OutputError, match="another process"):
                 second.begin(lambda file: [])
-        first.finish()
+        first.finish(0, {})
     assert (tmp_path / "out.h5").exists()
 
 
