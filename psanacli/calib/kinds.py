@@ -97,6 +97,8 @@ class DetectorKind:
         The two panels stand in the last axis of files, and in the first of arrays.
     divides : bool
         `pixel_gain` divides, where others multiply.
+    pixels : bool
+        Whether it is a detector of images; the store has directories for a few others too, which nothing reads.
     """
 
     device: str
@@ -107,6 +109,7 @@ class DetectorKind:
     corrected_by: tuple[float, ...] = ()
     interleaved: bool = False
     divides: bool = False
+    pixels: bool = True
 
     @property
     def common_mode_in_effect(self) -> tuple[float, ...]:
@@ -170,11 +173,11 @@ KINDS = {
         DetectorKind("Princeton", "Princeton", common_mode=(1, 50, 50, 100, 1, 0, 1), corrected_by=(0,)),
         DetectorKind("Andor", "Andor", common_mode=_BANDS),
         DetectorKind("DualAndor", "Andor3d", common_mode=_BANDS),
-        DetectorKind("Acqiris", "Acqiris"),
-        DetectorKind("Imp", "Imp", (4, 1023)),
+        DetectorKind("Acqiris", "Acqiris", pixels=False),
+        DetectorKind("Imp", "Imp", (4, 1023), pixels=False),
         *(DetectorKind(name, name) for name in ("Timepix", "Fli", "Pimax", "Pixis", "Uxi")),
         *(DetectorKind(name, "Camera") for name in _CAMERAS.split()),
-        DetectorKind("Evr", "EvrData"),
+        DetectorKind("Evr", "EvrData", pixels=False),
     )
 }
 """By device.  The shapes of a file, except Epix10k, where the module decides."""

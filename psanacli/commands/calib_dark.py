@@ -121,6 +121,7 @@ def command(
     a Jungfrau dark_min and dark_max.
     """
     from psanacli.calib import DarkOptions
+    from psanacli.commands.constants import whole_name
     from psanacli.dark import plan_dark, process, with_low_gain
     from psanacli.errors import DataError
     from psanacli.parallel import Team
@@ -130,7 +131,7 @@ def command(
     options = DarkOptions(**{name: value for name, value in limits.items() if value is not None})
     team = Team.from_options(jobs)
     runs = open_runs(list(wanted.datasource), roots=wanted.root)
-    source = runs[0].names.find(name).source.name
+    source = whole_name(runs[0], name)
     numbers = common.numbers(team, runs, events, where, missing_ok)
     plan = plan_dark(
         runs,

@@ -51,6 +51,7 @@ def command(
     check_format(fmt)
     assert deploying.runs is not None
     target = wanted.target
+    target.check_pixels(source)
     seen = target.look(source)
     plan = plan_deployment(
         target.store,

@@ -86,6 +86,7 @@ def command(
     if runs is not None and not wanted.datasource:
         wanted = replace(wanted, run=runs.begin)
     target, source = wanted.target, wanted.source()
+    target.check_pixels(source)
     seen = target.look(source)
     raw = seen.shape if seen else ()
     shape = kind_of(source).file_shape(type_of(TYPE), raw)

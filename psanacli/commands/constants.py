@@ -19,6 +19,7 @@ from psanacli.calib import (
     kind_of,
     type_of,
 )
+from psanacli.detector import JungfrauPiece
 from psanacli.errors import NotFoundError, UsageError, did_you_mean
 from psanacli.run import Run, RunFiles, calib_directory, parse_datasource, resolve
 
@@ -80,12 +81,19 @@ class Target:
                 known = self.store.sources()
                 hint = did_you_mean(name, known, f"there are {', '.join(known)}" if known else error.hint)
                 raise NotFoundError(f"{self.store.directory} has no detector {name!r}", hint) from error
-        found = self.runs[0].names.find(name).source.name
-        try:
-            kind_of(found)
-        except UsageError as error:
-            raise UsageError(f"{name}: no constants are known of {found}", "detectors of images have them") from error
-        return found
+        return constants_name(self.runs[0], name)
+
+    def check_pixels(self, source: str) -> None:
+        """Fail when a detector, by its full name, has no pixels, and so no constants of them.
+
+        Raises
+        ------
+        UsageError
+            Nothing would ever read what is deployed for it.
+        """
+        if not kind_of(source).pixels:
+            hint = those_with_pixels(self.runs[0]) if self._files else "detectors of images have them"
+            raise UsageError(f"{source} has no pixels, so nothing would read constants of them", hint)
 
     def sources(self, name: str | None) -> list[str]:
         """Return the detector that is named, else all that the run has or, without a run, the store."""
@@ -100,7 +108,7 @@ class Target:
         found: dict[str, list[SeenDetector]] = {}
         for run in self.runs:
             for name in run.detectors:
-                if name.partition(":")[2].split(".")[0] in KINDS:
+                if _device(name) in KINDS:
                     found.setdefault(name, []).append(look(run, name))
         return found
 
@@ -119,11 +127,47 @@ def look(run: Run, source: str) -> SeenDetector:
     shape = run.detector(source).shape
     kind = kind_of(source)
     raw = () if kind.shape else tuple(shape)
-    found = ""
+    whole = run.wholes.get(source)
+    pieces = [piece.name for piece, _ in whole.pieces] if whole else [source]
+    found = dict.fromkeys(pieces, "")
     for key in run.config:
-        if key.source.name == source:
-            found = found or identity(run.config[key].asdict())
-    return SeenDetector(run.number, raw, found)
+        if key.source.name in found:
+            found[key.source.name] = found[key.source.name] or identity(run.config[key].asdict())
+    return SeenDetector(run.number, raw, "_".join(filter(None, found.values())))
+
+
+def constants_name(run: Run, name: str) -> str:
+    """Return the full name of the detector whose constants belong to a name: of a piece that of the whole.
+
+    Raises
+    ------
+    NotFoundError
+        The run has no such detector.
+    UsageError
+        There are no constants of such detectors, or the name fits several.
+    """
+    found = whole_name(run, name)
+    try:
+        kind_of(found)
+    except UsageError as error:
+        raise UsageError(f"{name}: no constants are known of {found}", those_with_pixels(run)) from error
+    return found
+
+
+def whole_name(run: Run, name: str) -> str:
+    """Return the full name of a detector; of a piece of a larger one that of the whole."""
+    detector = run.detector(name)
+    return detector.whole if isinstance(detector, JungfrauPiece) else detector.name
+
+
+def those_with_pixels(run: Run) -> str:
+    """Return the sentence that names the detectors of a run that constants of pixels exist for."""
+    names = [name for name in run.detectors if _device(name) in KINDS and KINDS[_device(name)].pixels]
+    return f"of the run, {', '.join(names)} can have them" if names else "detectors of images have them"
+
+
+def _device(source: str) -> str:
+    return source.partition(":")[2].split(".")[0]
 
 
 def about(found: Constants, *, statistics: bool = True) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def constants(run: Run) -> list[dict[str, Any]] | None:
     if run.calib_dir is None or not Path(run.calib_dir).is_dir():
         return None
     store = Store(Path(run.calib_dir))
-    seen = {source.name for source in run.names.sources} | {key.source.name for key in run.config}
+    seen = {source.name for source in run.names.sources} | {key.source.name for key in run.config} | {*run.wholes}
     rows: list[dict[str, Any]] = []
     for source in store.sources():
         if source not in seen:

@@ -34,6 +34,10 @@ class Frames:
         Of an image, panels first.
     objects : Objects
         Its contributions: a row an event, damaged ones included.
+    numbers : ndarray of int64
+        For each row its event.
+    stored : ndarray of bool
+        Which rows can be read.
     absent : ndarray of bool, shape (panels,)
         Panels that are not read out (CSPAD), whose pixels are 0; empty for other detectors.
 
@@ -56,7 +60,9 @@ class Frames:
         if not keys or not found.shape:
             raise NotFoundError(f"run {run.number} has no images of {source}")
         self.objects: Objects = run.table.objects(keys[0].xtc_type, keys[0].source)
-        if len(keys) > 1 and len(found.event_numbers) > np.count_nonzero(self.objects.stored):
+        self.numbers: NDArray[np.int64] = np.asarray(self.objects.event, np.int64)
+        self.stored: NDArray[np.bool_] = self.objects.stored
+        if len(keys) > 1 and len(found.event_numbers) > np.count_nonzero(self.stored):
             raise UsageError(f"the images of {source} change their type: {', '.join(map(str, keys))}")
         self.shape = tuple(found.shape)
         if found.dtype is None or found.dtype.kind not in "iu" or found.dtype.itemsize > 2:
@@ -67,6 +73,10 @@ class Frames:
         self._stored = (4, self.shape[0] // 4, *self.shape[1:]) if self._field == _QUADS else self.shape
         if found.dtype.itemsize != np.dtype(np.uint16).itemsize:
             self._field = ""
+
+    def remarks(self, rows: NDArray[np.integer]) -> list[str]:
+        """Return what should be said of the rows that cannot be read, beside their number."""
+        return []
 
     @property
     def pixels(self) -> int:

@@ -94,12 +94,27 @@ def _config(step: Step, run: Run, source: str, start: str) -> Record:
 
 
 def _jungfrau(step: Step, run: Run, source: str) -> GainMode:
-    config: Any = _config(step, run, source, "Jungfrau.Config")
-    number = int(config.gainMode)
-    mode = JUNGFRAU_MODES.get(number)
-    if mode is None:
-        raise DataError(f"run {run.number}: {source} has the gain mode {number}, which is unknown")
+    modes = {}
+    for name in _pieces(run, source):
+        config: Any = _config(step, run, name, "Jungfrau.Config")
+        number = int(config.gainMode)
+        modes[name] = JUNGFRAU_MODES.get(number)
+        if modes[name] is None:
+            raise DataError(f"run {run.number}: {name} has the gain mode {number}, which is unknown")
+    if len({mode.name for mode in modes.values() if mode}) > 1:
+        told = ", ".join(f"{name} in {mode.name}" for name, mode in modes.items() if mode)
+        raise DataError(
+            f"run {run.number}, step {step.number}: the pieces of {source} are in different gain modes: {told}"
+        )
+    mode = next(iter(modes.values()))
+    assert mode is not None
     return mode
+
+
+def _pieces(run: Run, source: str) -> list[str]:
+    """Return the sources that a detector is read out as: one, but for those that come in pieces."""
+    whole = run.wholes.get(source)
+    return [source] if whole is None else [piece.name for piece, _ in whole.pieces]
 
 
 def _epix10ka(step: Step, run: Run, source: str) -> tuple[GainMode, str]:

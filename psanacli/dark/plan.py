@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from psanacli.calib import VALUE_BITS, DarkMethod, DarkOptions, Psana, PsanaEpix10ka, Robust
 from psanacli.dark.frames import Frames
+from psanacli.dark.joined_frames import frames_of
 from psanacli.dark.modes import GainMode, fail_if_missing, missing_ranges, mode_of_step
 from psanacli.errors import NotFoundError, UsageError
 from psanacli.run import Run
@@ -166,7 +167,7 @@ def plan_dark(
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r}", f"there are {', '.join(METHODS)}")
     options = options or DarkOptions()
-    frames = tuple(Frames(run, source) for run in runs)
+    frames = tuple(frames_of(run, source) for run in runs)
     shapes = {each.shape for each in frames}
     if len(shapes) > 1:
         raise UsageError(f"the images of {source} have different shapes in these runs: {', '.join(map(str, shapes))}")
@@ -176,11 +177,11 @@ def plan_dark(
     for index, each in enumerate(frames):
         events = _events(each.run, chosen[index] if index < len(chosen) else None)
         looked += len(events)
-        objects = each.objects
-        rows = np.flatnonzero(np.isin(objects.event, events, assume_unique=True)).astype(np.int64)
+        rows = np.flatnonzero(np.isin(each.numbers, events, assume_unique=True)).astype(np.int64)
         absent += len(events) - len(rows)
-        damaged += int(np.count_nonzero(~objects.stored[rows]))
-        rows = rows[objects.stored[rows]]
+        notes += each.remarks(rows)
+        damaged += int(np.count_nonzero(~each.stored[rows]))
+        rows = rows[each.stored[rows]]
         for mode, some, note in _by_mode(each, source, rows):
             notes += [note] if note else []
             found.setdefault(mode, []).append(Part(index, some))
@@ -224,7 +225,7 @@ def _events(run: Run, chosen: Ints | slice | None) -> Ints:
 def _by_mode(frames: Frames, source: str, rows: Ints) -> Iterator[tuple[GainMode, Ints, str]]:
     """Give the rows of each step with its gain mode; steps in the same mode go together."""
     run = frames.run
-    events = frames.objects.event[rows]
+    events = frames.numbers[rows]
     found: dict[GainMode, list[Ints]] = {}
     notes: dict[GainMode, str] = {}
     for step in run.steps:

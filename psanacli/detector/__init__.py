@@ -5,6 +5,7 @@ from psanacli.detector.area import AreaDetector, ImageBlock
 from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import has_image
+from psanacli.detector.jungfrau_segments import JoinedElement, JungfrauPiece, SegmentedJungfrau
 from psanacli.detector.lookup import find_detector
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
@@ -33,11 +34,14 @@ __all__ = [
     "ImageBlock",
     "Imp",
     "Ipimb",
+    "JoinedElement",
     "Jungfrau",
+    "JungfrauPiece",
     "OceanOptics",
     "Pnccd",
     "RangedDetector",
     "RecordDetector",
+    "SegmentedJungfrau",
     "Tdc",
     "TimeTool",
     "UsdUsb",

@@ -9,6 +9,7 @@ from psanacli.detector.area import AreaDetector
 from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.choice import other_detector, record_class
 from psanacli.detector.images import FIELDS, bare
+from psanacli.detector.jungfrau_segments import JungfrauPiece, segmented
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau
 from psanacli.detector.records import RecordDetector
@@ -22,6 +23,7 @@ CLASSES: tuple[tuple[str, str, type[Detector]], ...] = (
     ("CsPad.Data", "", Cspad),
     ("CsPad2x2.Element", "", Cspad2x2),
     ("PNCCD.Frames", "", Pnccd),
+    *(("Jungfrau.Element", f"JungfrauSegment{several}", JungfrauPiece) for several in ("", "M2", "M3", "M4")),
     ("Jungfrau.Element", "", Jungfrau),
     ("Epix.Array", "", Epix10ka),
     ("Epix.Element", "Epix10ka", Epix10ka),
@@ -45,7 +47,8 @@ def find_detector(run: Run, name: str) -> Detector:
         Full name (``CxiDs1.0:Cspad.0``, ``EBeam``), any spelling of the source, alias (``DscCsPad``), or a part that
         fits one source only (``Cspad``); name or alias of an EPICS variable, or the beginning of those of a time tool
         (``XPP:TIMETOOL``); ``ControlData`` or ``ScanData``.  Case and
-        ``-`` for ``_`` do not matter.  Sources come before variables.
+        ``-`` for ``_`` do not matter.  Sources come before variables.  A Jungfrau that is read out in pieces has the
+        name and alias of the whole; its pieces (``JungfrauSegment``) have their own.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def find_detector(run: Run, name: str) -> Detector:
     try:
         found = run.names.find(name)
     except (NotFoundError, UsageError) as error:
-        other = other_detector(run, name)
+        other = segmented(run, name) or other_detector(run, name)
         if other is not None:
             return other
         if isinstance(error, UsageError):
@@ -78,7 +81,7 @@ def _without_data(run: Run, name: str) -> FoundDetector:
     try:
         return run.all_names.find(name)
     except NotFoundError as error:
-        near = did_you_mean(name, [*run.all_names.known, *run.epics, *CONTROL_NAMES])
+        near = did_you_mean(name, [*run.all_names.known, *run.wholes, *run.epics, *CONTROL_NAMES])
         raise NotFoundError(error.message, near or error.hint) from None
 
 

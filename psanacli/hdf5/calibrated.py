@@ -129,7 +129,9 @@ class Images:
                 continue
             names = [layout.alias] if layout.alias else []
             types = [*names, layout.name, layout.name.replace(".", "::"), layout.group]
-            if patterns.accepts(types, source, source_group(source)):
+            # A piece of a detector is also meant by the name of the whole.
+            meant = [source, *([source.segment.whole] if source.segment else [])]
+            if any([patterns.accepts(types, each, source_group(each)) for each in meant]):
                 known.add(source.identity)
                 yield Key(xtc_type, source)
 

@@ -42,6 +42,7 @@ from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock, Rooms
 from psanacli.run.run import Block, Run, Stream
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
+from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES, Step, Steps
 from psanacli.run.summary import (
     DetectorSummary,
@@ -156,6 +157,7 @@ __all__ = [
     "TypeSummary",
     "Value",
     "Variable",
+    "Whole",
     "XtcFile",
     "build_groups",
     "build_index",
@@ -182,4 +184,5 @@ __all__ = [
     "split_columns",
     "summarise",
     "walk_piece",
+    "wholes",
 ]

@@ -187,7 +187,7 @@ class Detectors(Mapping[str, Detector]):
     def __init__(self, run: Run) -> None:
         self._run = run
         names = [key.source for key in run.readers]
-        self._sources = list(dict.fromkeys(source.name for source in names))
+        self._sources = list(dict.fromkeys([*(source.name for source in names), *run.wholes]))
 
     def __getitem__(self, name: str) -> Detector:
         return self._run.detector(name)

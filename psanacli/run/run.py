@@ -34,6 +34,7 @@ from psanacli.run.payloads import Payloads
 from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
+from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import Steps
 from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules, times_of
 from psanacli.run.unknown import unknown_types
@@ -240,6 +241,11 @@ class Run:
         """All names of its detectors."""
         keys = [(key.xtc_type.name, key.source) for key in self.readers]  # no object is looked for yet
         return DetectorNames(keys, self.aliases)
+
+    @cached_property
+    def wholes(self) -> dict[str, Whole]:
+        """Detectors that come in pieces, each a source of its own, by full name."""
+        return wholes(self.names.sources)
 
     @cached_property
     def all_names(self) -> DetectorNames:

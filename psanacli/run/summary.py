@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import PsanaError
+from psanacli.errors import DataError, PsanaError
 from psanacli.run.detectors import main_array
 from psanacli.run.missing import ABSENT, DAMAGED, LOST, PRESENT, Presence
 from psanacli.run.objects import Key
@@ -302,10 +302,41 @@ def _detectors(run: Run) -> Iterator[DetectorSummary]:
         source = sources[identity]
         alias = next((name for name, known in run.aliases.items() if known.same_as(source)), "")
         yield DetectorSummary(source.name, source.text, alias, tuple(types[identity]))
+    yield from _wholes(run)
     if any(history.key.xtc_type.name.startswith(CONTROL_DATA) for history in run.table.config.histories.values()):
         yield DetectorSummary(CONTROL_NAMES[0], "", CONTROL_NAMES[1], ())
     for name in run.epics.time_tools:
         yield DetectorSummary(name, "", "", ())
+
+
+def _wholes(run: Run) -> Iterator[DetectorSummary]:
+    """Give the detectors that come in pieces, with the number of events in which all pieces are there."""
+    for whole in run.wholes.values():
+        counts = np.zeros(len(run.events), np.int64)
+        names: list[str] = []
+        panel: tuple[int, ...] = ()
+        dtype = ""
+        for source, _ in whole.pieces:
+            there = np.zeros(len(run.events), bool)
+            for key in run.readers:
+                if key.source.same_as(source):
+                    names.append(key.xtc_type.name)
+                    there[run.readers[key].objects.event] = True
+                    array, shape, kind = _largest_array(run.readers[key])
+                    panel, dtype = (shape[1:], kind) if array and shape else (panel, dtype)
+            counts += there
+        try:
+            shape = (whole.modules, *panel) if panel else None
+        except DataError:
+            shape = None  # the pieces contradict each other, as whoever asks for the detector is told
+        present = int(np.count_nonzero(counts == len(whole.pieces)))
+        kind = f"{', '.join(dict.fromkeys(names))} in {len(whole.pieces)} pieces"
+        yield DetectorSummary(
+            whole.source.name,
+            whole.source.text,
+            run.names.alias(whole.source),
+            (TypeSummary(kind, False, True, shape, dtype, "frame" if shape else "", present, 0, {}, 0),),
+        )
 
 
 def _event_type(run: Run, key: Key) -> TypeSummary:
