@@ -21,8 +21,7 @@ from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import stored_image
 from psanacli.detector.ranged import Jungfrau
 from psanacli.errors import DataError, NotFoundError
-from psanacli.run import DetectorNames, Whole
-from psanacli.run.names import Detector as Found
+from psanacli.run import DetectorNames, FoundDetector, Whole
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class JungfrauPiece(Jungfrau):
         Number of its first module in the whole.
     """
 
-    def __init__(self, run: Run, found: Found) -> None:
+    def __init__(self, run: Run, found: FoundDetector) -> None:
         super().__init__(run, found)
         segment = found.source.segment
         assert segment is not None
@@ -171,7 +170,7 @@ class SegmentedJungfrau(Jungfrau):
     """
 
     def __init__(self, run: Run, whole: Whole) -> None:
-        super().__init__(run, Found(whole.source, ()))
+        super().__init__(run, FoundDetector(whole.source, ()))
         self.modules = whole.modules
         self.absent = whole.absent
         self.pieces = tuple(JungfrauPiece(run, run.names.find(source.name)) for source, _ in whole.pieces)
