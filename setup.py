@@ -19,7 +19,7 @@ LINK: list[str] = []
 WORKERS = os.cpu_count() or 1
 if os.environ.get("PSANACLI_SANITIZE"):
     SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-    COMPILE += [*SANITIZE, "-g", "-O1"]
+    COMPILE += [*SANITIZE, "-g1", "-O1"]
     LINK += SANITIZE
 
 SHARED = "psanacli._cython"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,17 @@ TALLY: Counter[str] = Counter()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what is in the background deaf to Ctrl-C, and all that the tests start would be so too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BYTECODE = tempfile.mkdtemp(prefix="psanacli-bytecode-") if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) else ""
+"""Where Python may leave no bytecode beside the sources, it is kept here for the session: each of the hundreds of
+processes that the tests start would compile all of it again else, which takes it as long as its work."""
+if BYTECODE:
+    os.environ["PYTHONPYCACHEPREFIX"] = BYTECODE
+
+
+def pytest_unconfigure() -> None:
+    if BYTECODE:
+        shutil.rmtree(BYTECODE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

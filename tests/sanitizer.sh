@@ -29,11 +29,12 @@ tests=(
 )
 [ $# -gt 0 ] && tests=("$@")
 
+# The C that Cython made is copied too, if it is there; what is compiled is new.
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 copy=$scratch/psanacli
 mkdir "$copy"
-(cd "$root" && tar -c --exclude='*.so' --exclude=__pycache__ --exclude='.[a-z]*' --exclude=./build --exclude=./dist .) | tar -x -C "$copy"
+(cd "$root" && tar -c --exclude='*.so' --exclude=__pycache__ --exclude='.[a-z]*' --exclude='./build/[!c]*' --exclude=./dist .) | tar -x -C "$copy"
 # The reference data lie beside the checkout.
 [ -d "$root/../shared" ] && ln -s "$(cd "$root/../shared" && pwd)" "$scratch/shared"
 cd "$copy"
@@ -53,8 +54,8 @@ done
 export LD_PRELOAD=${preload% }
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export PYTHONMALLOC=malloc PYTHONPATH=$copy PYTHONDONTWRITEBYTECODE=1
-unset PYTEST_ADDOPTS
+export PYTHONMALLOC=malloc PYTHONPATH=$copy
+unset PYTEST_ADDOPTS PYTHONDONTWRITEBYTECODE
 
 "$python" - <<'CHECK'
 import pathlib
@@ -64,4 +65,4 @@ module = pathlib.Path(_walk.__file__)
 assert module.is_relative_to(pathlib.Path.cwd()), f"{module} would be tested, which is not the copy"
 assert b"__asan_init" in module.read_bytes(), f"{module} was built without sanitizers"
 CHECK
-"$python" -m pytest -p no:cacheprovider -n 2 "${tests[@]}"
+"$python" -m pytest -p no:cacheprovider -n 2 --dist worksteal "${tests[@]}"
