@@ -186,6 +186,8 @@ def _write(
             copy_calibration(calibration, part, plan)
         write_table(part, plans)
         write_provenance(part, plans, command=console.command_line(), threshold=threshold)
+        for plan in plans:
+            plan.run.check_unchanged()
 
 
 def _show(plans: list[Extraction], output: str | None, dry_run: bool, as_json: bool) -> None:

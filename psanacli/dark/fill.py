@@ -63,12 +63,14 @@ def process(
     Raises
     ------
     DataError
-        There are too few events.
+        There are too few events, or a file of a run was replaced or written to meanwhile.
     """
     began = time.monotonic()
     for mode in plan.modes:
         mode.method.fail_if_few(mode.events)
     results = [_of_mode(plan, mode, team, advance, block) for mode in plan.modes]
+    for frames in plan.frames if team.is_root else ():
+        frames.run.check_unchanged()
     return DarkResult(plan, tuple(each for each in results if each), time.monotonic() - began) if team.is_root else None
 
 

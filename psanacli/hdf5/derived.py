@@ -24,13 +24,16 @@ def column(batch: Batch, accessor: str) -> Array:
     """Return the values of an accessor for all objects, shape ``(n, ...)``.
 
     An accessor with an index gives the values for all indices; ``a[2]`` is one element of an array, ``a[:2]`` the
-    first two.
+    first two.  Those that an array does not have are zero: damaged objects may say that it is empty.
     """
     special = _COLUMNS.get((batch.layout.xtc_type.name, accessor))
     if special:
         return special(batch)
     if match := _ELEMENT.fullmatch(accessor):
         values: Array = batch.column(match[1])
+        lacking = int(match[3]) + (not match[2]) - values.shape[1]
+        if lacking > 0:
+            values = np.pad(values, [(0, 0), (0, lacking), *[(0, 0)] * (values.ndim - 2)])
         return values[:, : int(match[3])] if match[2] else values[:, int(match[3])]
     return batch.column(accessor)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import time
 import uuid
 from collections import Counter
@@ -143,12 +142,9 @@ def _attributes(run: Run, job: str) -> dict[str, Any]:
 
 
 def _sources(run: Run) -> list[dict[str, Any]]:
-    """Return name, size and time of change of the files of a run."""
-    found = []
-    for file in run.table.files:
-        status = os.stat(file.path)
-        found.append({"path": str(file.path), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns})
-    return found
+    """Return name, size and time of change of the files of a run, as they were when it was opened."""
+    states = ((file.path, run.states.get(file.path)) for file in run.table.files)
+    return [{"path": str(path), "bytes": state.bytes, "mtime_ns": state.mtime_ns} for path, state in states if state]
 
 
 def translate(
@@ -187,6 +183,8 @@ def translate(
     ------
     OutputError
         The file cannot be written.
+    DataError
+        A file of the run was replaced or written to meanwhile.
     """
     begun = time.monotonic()
     _filters.keep_freed_memory()
@@ -200,7 +198,7 @@ def translate(
         size, seconds = path.stat().st_size, time.monotonic() - begun
         kept = "was complete, and is kept"
         return Summary(path, made.count, size, seconds, made.damage, notes=made.notes, resumed=kept)
-    with Output(path, _identity(made), overwrite=overwrite, resume=resume) as output:
+    with Output(path, _identity(made, run), overwrite=overwrite, resume=resume) as output:
         done = output.begin(lambda file: build(made, file))
         place = Placer(made, output)
         if done:
@@ -216,6 +214,7 @@ def translate(
             if team.size == 1:
                 worker.reserved = reserved
             run_ordered(made.blocks[done:], worker, placed, team)
+        run.check_unchanged()
         place.end()
     return Summary(
         path,
@@ -230,9 +229,15 @@ def translate(
     )
 
 
-def _identity(made: Plan) -> dict[str, Any]:
-    """Return what has to be the same for an interrupted translation to go on."""
-    return _origin(made) | {"blocks": len(made.blocks)}
+def _identity(made: Plan, run: Run) -> dict[str, Any]:
+    """Return what has to be the same for an interrupted translation to go on.
+
+    A finished file is compared by its provenance alone: copies of the data are the same data, but whoever goes on has
+    read one half already.
+    """
+    inodes = {str(path): state.inode for path, state in run.states.items()}
+    sources = [source | {"inode": inodes.get(source["path"])} for source in made.provenance["sources"]]
+    return _origin(made) | {"sources": sources, "blocks": len(made.blocks)}
 
 
 def _origin(made: Plan) -> dict[str, Any]:

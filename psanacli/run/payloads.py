@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from psanacli.run.forms import convert
 from psanacli.run.objects import Form, Places
 from psanacli.run.reading import OpenFiles, PayloadBlock
 from psanacli.run.runtable import RunTable
+from psanacli.run.unchanged import HEADER_BYTES, FileState, check_headers, samples
 from psanacli.xtc import (
     PROXY,
     XTC,
@@ -40,11 +42,13 @@ class Payloads:
     Parameters
     ----------
     table : RunTable
+    states : mapping of Path to FileState
+        What its files were when it was made.
     """
 
-    def __init__(self, table: RunTable) -> None:
+    def __init__(self, table: RunTable, states: Mapping[Path, FileState]) -> None:
         self.table = table
-        self.files = OpenFiles([file.path for file in table.files])
+        self.files = OpenFiles([file.path for file in table.files], states)
         self._lock = threading.Lock()
         self._configs: dict[int, Record] = {}
         self._same: dict[tuple[str, bytes], Record] = {}
@@ -243,6 +247,20 @@ class Payloads:
         """Return the layout of objects with the configuration object `number` of the timeline (-1: none)."""
         needed = number >= 0 and bool(places.key.xtc_type.config_types)
         return bind(places.key.xtc_type, self.config(number) if needed else None)
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` if a file is not what it was; see `Run.check_unchanged`."""
+        numbers = {path: number for number, path in enumerate(self.files.paths)}
+        datagrams = self.table.datagrams
+        for path in self.files.grown():
+            if path not in numbers:
+                continue  # a big file: each proxy is compared with the header it leads to
+            first, stop = np.searchsorted(datagrams["file"], (numbers[path], numbers[path] + 1)).tolist()
+            some = samples(datagrams[first:stop])
+            headers = self.files.read_block(
+                some["file"], some["offset"].astype(np.int64), np.full(len(some), HEADER_BYTES)
+            )
+            check_headers(path, some, headers.buffer.reshape(-1, HEADER_BYTES))
 
     def close(self) -> None:
         """Close the files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run._read import copy_pieces, read_piece, read_pieces, unused
 from psanacli.run.files import IN_PROGRESS
+from psanacli.run.unchanged import FileState
 from psanacli.xtc import big_file_of
 
 Ints = NDArray[np.int64]
@@ -85,10 +86,17 @@ class OpenFiles:
     """The files of a run, opened when first needed; any number of threads may read.
 
     File number ``i`` is ``paths[i]``; number ``len(paths) + i`` is the big file of the small-data file ``i``.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    states : mapping of Path to FileState
+        What the files were when their headers were read; one that is not there is known from its opening on.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], states: Mapping[Path, FileState] | None = None) -> None:
         self.paths = tuple(paths)
+        self.states = dict(states or {})
         self._descriptors: NDArray[np.int32] = np.full(2 * len(self.paths), -1, np.int32)
         self._idle = threading.Condition()
         self._reading: Counter[int] = Counter()  # by thread
@@ -176,7 +184,7 @@ class OpenFiles:
                 raise UsageError("the run is closed", "read inside of its `with` block")
             for number in numbers:
                 if self._descriptors[number] < 0:
-                    self._descriptors[number] = self._open(self.path(number))
+                    self._descriptors[number] = self._open_known(self.path(number))
             self._reading[threading.get_ident()] += 1
 
     def _end(self) -> None:
@@ -196,6 +204,35 @@ class OpenFiles:
     def _unread(self, file: int, offset: int, size: int, trouble: int) -> DataError:
         why = os.strerror(trouble) if trouble else "the file ends before"
         return DataError(f"{self.path(file)}: {size} bytes at offset {offset} cannot be read: {why}")
+
+    def _open_known(self, path: Path) -> int:
+        descriptor = self._open(path)
+        try:
+            now = FileState.of(descriptor)
+            self.states.setdefault(path, now).check(path, now)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def grown(self) -> list[Path]:
+        """Return the files that are longer than they were.
+
+        Raises
+        ------
+        DataError
+            One is not what it was.
+        """
+        found = []
+        for path, before in list(self.states.items()):
+            try:
+                now = FileState.of(path)
+            except FileNotFoundError:
+                continue  # who needed it had it open
+            before.check(path, now)
+            if now.bytes > before.bytes:
+                found.append(path)
+        return found
 
     @staticmethod
     def _open(path: Path) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
@@ -37,6 +38,7 @@ from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import Steps
 from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules, times_of
+from psanacli.run.unchanged import FileState, states_of
 from psanacli.run.unknown import unknown_types
 from psanacli.xtc import Layout, Source
 
@@ -129,10 +131,11 @@ class Run:
         """Directory of the calibration constants; None when none is given, and the files are in no experiment."""
         self.rules = rules = rules if files.mode != "idx" else replace(rules, joining=Joining.TIMES)
         self.index = IndexUse()
+        states = states_of(file.path for file in files.files)
         if table is None:
             table, self.index = open_table(files.files, files.run, rules, index=index)
         self.table = table
-        self._payloads = Payloads(self.table)
+        self._payloads = Payloads(self.table, states)
         self.by_name: dict[str, Reader | Readers] = {}
         """What `reader` gave, by name."""
         self.joined: dict[str, Joined] = {}
@@ -606,6 +609,23 @@ class Run:
     def layout(self, places: Places, config: int) -> Layout:
         """Return the layout of objects with a configuration object, by its number in the timeline (-1: none)."""
         return self._payloads.layout(places, config)
+
+    @property
+    def states(self) -> Mapping[Path, FileState]:
+        """What its files were when it was opened, and big files of small data when they were."""
+        return self._payloads.files.states
+
+    def check_unchanged(self) -> None:
+        """Check that its files are still those that were opened; they may have grown.
+
+        Whoever made something of a run asks this before handing it out.
+
+        Raises
+        ------
+        DataError
+            A file was replaced, cut or written to since.
+        """
+        self._payloads.check_unchanged()
 
     def close(self) -> None:
         """Close its files; what was read stays."""
