@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from psanacli.calib import Store
     from psanacli.commands.constants import Target
 
-Command = Callable[..., Any]
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -25,9 +22,9 @@ class Asked:
 
     datasource: tuple[str, ...]
     detector: str | None
-    kind: str | None
     calib_dir: str | None
     root: tuple[str, ...]
+    kind: str | None = None
     run: int | None = None
 
     @cached_property
@@ -76,8 +73,8 @@ class Asked:
         check_type(self.kind, geometry=geometry)
 
 
-def asked(*, data: bool = False, kind: bool = True, run: bool = False) -> Callable[[Command], Command]:
-    """Return the decorator that gives a verb the options of `Asked`, and their values as its first argument.
+def asked(*, data: bool = False, kind: bool = True, run: bool = False) -> Callable[[common.Command], common.Command]:
+    """Return the decorator that gives a verb the options of `Asked`, and their values as its argument `wanted`.
 
     Parameters
     ----------
@@ -94,23 +91,4 @@ def asked(*, data: bool = False, kind: bool = True, run: bool = False) -> Callab
         common.calib_dir,
         common.root,
     ]
-
-    def decorated(function: Command) -> Command:
-        @functools.wraps(function)
-        def command(
-            datasource: tuple[str, ...],
-            detector: str | None,
-            calib_dir: str | None,
-            root: tuple[str, ...],
-            kind: str | None = None,
-            run: int | None = None,
-            **others: Any,
-        ) -> Any:
-            return function(Asked(datasource, detector, kind, calib_dir, root, run), **others)
-
-        found: Command = command
-        for option in reversed(options):
-            found = option(found)
-        return found
-
-    return decorated
+    return common.together(Asked, "wanted", *options)

@@ -143,7 +143,7 @@ def command(
         number=number,
         missing_ok=missing_ok,
     )
-    place = Place(wanted.target, deploying, plan) if deploying.wanted and team.is_root else None
+    place = Place(wanted.target, deploying, plan) if deploying.deploy and team.is_root else None
     paths = dark_output.paths(output, png, plan) if team.is_root else {}
     files.check_new(paths.values(), overwrite)
     if dry_run:

@@ -79,7 +79,7 @@ def command(
 
     wanted.named()
     runs = deploying.runs
-    if deploying.wanted and runs is None:
+    if deploying.deploy and runs is None:
         raise click.UsageError("for which runs? Say --run A-B or --run A-end")
     if not dry_run:
         files.check_new(map(Path, filter(None, (output, png))), overwrite)

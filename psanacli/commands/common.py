@@ -13,6 +13,7 @@ A verb takes what it needs, and nothing of its own spells these options again::
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from psanacli.commands import console
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 from psanacli.errors import NotFoundError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from psanacli.parallel import Team
     from psanacli.run import Chosen, Run
 
-F = TypeVar("F", bound=Callable[..., Any])
+Command = Callable[..., Any]
+F = TypeVar("F", bound=Command)
 
 
 class WithExamples(click.Command):
@@ -83,6 +87,34 @@ def verb(*, examples: Sequence[tuple[str, str]], **kwargs: Any) -> Callable[[Cal
         As of `click.command`.
     """
     return click.command(cls=Verb, examples=examples, **kwargs)
+
+
+def together(kind: Callable[..., Any], name: str, *options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return the decorator that adds several options to a verb, and gives it their values as one.
+
+    Parameters
+    ----------
+    kind : class
+        What is made of the values; its arguments have the names of the options' own.
+    name : str
+        Of the argument of the verb.
+    *options
+        What is added, in this order.
+    """
+
+    def decorated(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(*args: Any, **values: Any) -> Any:
+            return function(*args, **{name: kind(**{each: values.pop(each) for each in names})}, **values)
+
+        before = len(getattr(command, "__click_params__", ()))
+        added: Command = command
+        for option in reversed(options):
+            added = option(added)
+        names = [parameter.name for parameter in added.__click_params__[before:]]  # type: ignore[attr-defined]
+        return added
+
+    return decorated
 
 
 def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -278,9 +310,8 @@ _verbose = click.option(
 )
 
 
-def outside(function: F) -> F:
-    """Add ``--with``, ``--how`` and ``--tolerance``: values from outside, for `joins.join_all`."""
-    return _with(_how(_tolerance(function)))
+outside = together(Joining, "joining", _with, _how, _tolerance)
+"""``--with``, ``--how`` and ``--tolerance``: values from outside."""
 
 
 _follow = click.option(
@@ -294,9 +325,8 @@ _timeout = click.option(
 )
 
 
-def follow(function: F) -> F:
-    """Add ``--follow`` and ``--timeout``; `psanacli.commands.following` does what they say."""
-    return _follow(_timeout(function))
+follow = together(Following, "following", _follow, _timeout)
+"""``--follow`` and ``--timeout``: a run that is being written."""
 
 
 def talk(function: F) -> F:

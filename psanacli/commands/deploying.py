@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import console
+from psanacli.commands import common, console
 
 if TYPE_CHECKING:
     from psanacli.calib import Deployment, RunRange, SeenDetector, Store
     from psanacli.commands.constants import Target
-
-Command = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -24,20 +21,24 @@ class Deploying:
 
     Attributes
     ----------
-    wanted : bool
-        Whether anything is to be deployed.
     runs : RunRange or None
         The runs to which the constants are to apply.
     comment : str
         For the history.
     force : bool
         Whether objections do not count.
+    deploy : bool
+        Whether anything is to be deployed.
     """
 
-    wanted: bool
     runs: RunRange | None
     comment: str
     force: bool
+    deploy: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.deploy and (self.runs is not None or self.comment or self.force):
+            raise click.UsageError("--run, --comment and --force go with --deploy")
 
     def circumstances(self, target: Target, seen: SeenDetector | None) -> dict[str, str]:
         """Return what the history tells of a deployment beyond the file."""
@@ -62,7 +63,7 @@ class Deploying:
             console.note(f"deployed {plan.path}{before}")
 
 
-def deploying(*, runs: str, force: str, always: bool = False) -> Callable[[Command], Command]:
+def deploying(*, runs: str, force: str, always: bool = False) -> Callable[[common.Command], common.Command]:
     """Return the decorator that gives a verb the options of `Deploying`, and their values as its argument `deploying`.
 
     Parameters
@@ -72,32 +73,24 @@ def deploying(*, runs: str, force: str, always: bool = False) -> Callable[[Comma
     always : bool
         Whether the verb does nothing else: it has no ``--deploy`` then, and needs ``--run``.
     """
-    switch = click.option("--deploy", "deploy", is_flag=True, help="Put the constants into the store.")
-    options = [
+    switch = click.option("--deploy", is_flag=True, help="Put the constants into the store.")
+    return common.together(
+        Deploying,
+        "deploying",
         *([] if always else [switch]),
-        click.option("--run", "runs", required=always, metavar="A-B|A-end", help=runs),
+        click.option("--run", "runs", required=always, callback=_range, metavar="A-B|A-end", help=runs),
         click.option("--comment", default="", metavar="TEXT", help="For the history."),
         click.option("--force", is_flag=True, help=force),
-    ]
+    )
 
-    def decorated(function: Command) -> Command:
-        @functools.wraps(function)
-        def command(
-            *args: Any, runs: str | None, comment: str, force: bool, deploy: bool = always, **others: Any
-        ) -> Any:
-            from psanacli.calib import RunRange
 
-            if not deploy and (runs is not None or comment or force):
-                raise click.UsageError("--run, --comment and --force go with --deploy")
-            wanted = RunRange.parse(runs) if runs is not None else None
-            return function(*args, deploying=Deploying(deploy, wanted, comment, force), **others)
+def _range(ctx: click.Context, param: click.Parameter, value: str | None) -> RunRange | None:
+    """Return the runs of ``A-B``."""
+    if value is None:
+        return None
+    from psanacli.calib import RunRange
 
-        found: Command = command
-        for option in reversed(options):
-            found = option(found)
-        return found
-
-    return decorated
+    return RunRange.parse(value)
 
 
 def told(plan: Deployment, dry_run: bool) -> dict[str, object]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, following, joins
+from psanacli.commands import common, console, files
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psanacli.outside import Request
-    from psanacli.run import DataSource, Events, EventTable
+    from psanacli.run import Batch, Events, EventTable
 
 _FIRST_ROWS = 1000  # that decide the widths of columns
 ABSENT = "-"
@@ -62,12 +63,9 @@ def command(
     events: slice | str | None,
     where: str | None,
     missing_ok: bool,
-    requests: tuple[Request, ...],
-    how: str | None,
-    tolerance: str | None,
+    joining: Joining,
     columns: tuple[str, ...],
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     tsv: bool,
     root: tuple[str, ...],
     as_json: bool,
@@ -86,15 +84,15 @@ def command(
     names = split_columns(columns) if columns else DEFAULT_COLUMNS
     names = _with_identity(names) if as_json else names
     show = _print_json if as_json else _print_tsv if tsv else _print_table
-    source, follow = following.parsed(datasource, root, follow, timeout)
+    source, follow = following.parsed(datasource, root)
     if follow:
-        if events is not None or requests:
+        if events is not None or joining.requests:
             excluded = "--events and --with are for runs that are there"
             raise UsageError("--follow lists all events that come, or those of --where", excluded)
-        _follow(source, timeout, where, names, show)
+        _follow(following.batches(source), where, names, show)
         return
     runs = open_runs(source)
-    joins.join_all(runs, requests, how, tolerance)
+    joining.join_to(runs)
     chosen = common.choose(runs, events, where, missing_ok)
     tables = [EventTable(run, names) for run in runs]
     for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
@@ -120,14 +118,12 @@ def text(value: Any, nothing: str) -> str:
     return str(value)
 
 
-def _follow(
-    source: DataSource, timeout: float | None, where: str | None, names: Sequence[str], show: Callable[..., None]
-) -> None:
+def _follow(batches: Iterable[Batch], where: str | None, names: Sequence[str], show: Callable[..., None]) -> None:
     """List the events of a run that is being written as they become known."""
     from psanacli.run import EventTable
 
     head = True
-    for batch in following.batches(source, timeout):
+    for batch in batches:
         chosen = batch.events.select(where) if where and len(batch) else batch.events
         if len(chosen):
             show(EventTable(batch.run, names), chosen, head=head)

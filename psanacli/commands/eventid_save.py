@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, following, joins
-
-if TYPE_CHECKING:
-    from psanacli.outside import Request
+from psanacli.commands import common, console, files
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 
 
 @common.verb(
@@ -37,13 +35,10 @@ def command(
     events: slice | str | None,
     where: str | None,
     missing_ok: bool,
-    requests: tuple[Request, ...],
-    how: str | None,
-    tolerance: str | None,
+    joining: Joining,
     remark: str | None,
     overwrite: bool,
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     root: tuple[str, ...],
 ) -> None:
     """Add events to a list in a file, which is made when it does not exist.
@@ -55,9 +50,9 @@ def command(
 
     path = Path(listed)
     before = EventList.read(path) if path.exists() and not overwrite else EventList()
-    end = following.wait_for_end(datasource, root, follow, timeout)
+    end = following.wait_for_end(datasource, root)
     runs = open_runs(end.datasource)
-    joins.join_all(runs, requests, how, tolerance)
+    joining.join_to(runs)
     chosen = common.choose(runs, events, where, missing_ok)
     found = EventList.joined(EventList.of(some) for some in chosen.events)
     new = found - before if len(before) else found

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, following, joins
-
-if TYPE_CHECKING:
-    from psanacli.outside import Request
+from psanacli.commands import common, console, files
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 
 
 @common.verb(
@@ -45,13 +43,10 @@ def command(
     where: str | None,
     events: slice | str | None,
     missing_ok: bool,
-    requests: tuple[Request, ...],
-    how: str | None,
-    tolerance: str | None,
+    joining: Joining,
     output: str | None,
     overwrite: bool,
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -67,9 +62,9 @@ def command(
         raise click.UsageError("-o writes a list, --json prints; they exclude each other")
     if output is not None:
         files.check_new([Path(output)], overwrite)
-    end = following.wait_for_end(datasource, root, follow, timeout)
+    end = following.wait_for_end(datasource, root)
     runs = open_runs(end.datasource)
-    joins.join_all(runs, requests, how, tolerance)
+    joining.join_to(runs)
     chosen = common.choose(runs, events, where, missing_ok)
     lists = [EventList.of(some) for some in chosen.events]
     if output is not None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, following
+from psanacli.commands import common, console, files
+from psanacli.commands.following import Following
 from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def command(
     dry_run: bool,
     overwrite: bool,
     jobs: int,
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -91,7 +91,7 @@ def command(
         raise click.UsageError("--calib-dir goes with --calib")
     team = Team.from_options(jobs)
     chosen = events if isinstance(events, slice) else slice(0 if number is not None else None, number)
-    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    end = team.once(lambda: following.wait_for_end(datasource, root))
     runs = open_runs(end.datasource)
     try:
         found = common.numbers(team, runs, events if number is None else chosen, where, missing_ok)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, following, index_formats
+from psanacli.commands import common, console, files, index_formats
+from psanacli.commands.following import Following
 
 if TYPE_CHECKING:
     from psanacli.parallel import Team
@@ -55,8 +56,7 @@ def command(
     output: str | None,
     overwrite: bool,
     jobs: int,
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -74,7 +74,7 @@ def command(
     from psanacli.run import resolve
 
     team = Team.from_options(jobs)
-    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    end = team.once(lambda: following.wait_for_end(datasource, root))
     runs = team.once(lambda: resolve(end.datasource))
     directory = Path(output) if output else None
     if kind != "run":

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from psanacli.commands import common, console, files, following, info_constants, info_tables, joins
+from psanacli.commands import common, console, files, info_constants, info_tables
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 
 if TYPE_CHECKING:
-    from psanacli.outside import Request
     from psanacli.run import Events, Run
 
 ALL_EVENTS = ":"
@@ -68,11 +69,8 @@ def command(
     missing_ok: bool,
     missing: bool,
     png: str | None,
-    requests: tuple[Request, ...],
-    how: str | None,
-    tolerance: str | None,
-    follow: bool,
-    timeout: float | None,
+    joining: Joining,
+    following: Following,
     calib_dir: str | None,
     root: tuple[str, ...],
     explain: bool,
@@ -92,10 +90,10 @@ def command(
         lines = explanation(parse_datasource(datasource, roots=root))
         console.print_json({"explain": lines}) if as_json else click.echo("\n".join(lines))
         return
-    end = following.wait_for_end(datasource, root, follow, timeout)
+    end = following.wait_for_end(datasource, root)
     runs = open_runs(end.datasource, calib_dir=calib_dir)
     files.note_indexes(runs)
-    joins.join_all(runs, requests, how, tolerance)
+    joining.join_to(runs)
     if isinstance(events, slice):
         for run in runs:
             check_events(events, len(run.events), f"run {run.number}")

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psanacli.commands import common, console, files, following, joins
+from psanacli.commands import common, console, files
+from psanacli.commands.following import Following
+from psanacli.commands.joining import Joining
 from psanacli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from psanacli.hdf5 import Plan, Summary
-    from psanacli.outside import Request
     from psanacli.run import FileProblem, Run
 
 
@@ -120,9 +121,7 @@ def command(
     missing_ok: bool,
     epics: str,
     compression: str,
-    requests: tuple[Request, ...],
-    how: str | None,
-    tolerance: str | None,
+    joining: Joining,
     events: slice | str | None,
     where: str | None,
     number: int | None,
@@ -140,8 +139,7 @@ def command(
     overwrite: bool,
     resume: bool,
     jobs: int,
-    follow: bool,
-    timeout: float | None,
+    following: Following,
     root: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -177,7 +175,7 @@ def command(
         allow_uncalibrated=allow_uncalibrated,
     )
     team = Team.from_options(jobs)
-    end = team.once(lambda: following.wait_for_end(datasource, root, follow, timeout))
+    end = team.once(lambda: following.wait_for_end(datasource, root))
     runs = open_runs(end.datasource, calib_dir=calib_dir)
     if team.is_root:
         files.note_indexes(runs)
@@ -185,7 +183,7 @@ def command(
     if len(set(paths)) < len(paths):
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
         raise UsageError(f"several runs would be written to {paths[0]}", hint)
-    team.once(lambda: joins.join_all(runs, requests, how, tolerance))
+    team.once(lambda: joining.join_to(runs))
     numbers = common.numbers(team, runs, events if number is None else slice(0, number), where, missing_ok)
     words = {"job": job_name(datasource), "command": console.command_line()}
     problems: list[FileProblem] = []
