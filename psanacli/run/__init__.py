@@ -1,5 +1,6 @@
 """Runs: data sources, files, tables, events."""
 
+from psanacli.run.blocks import Block
 from psanacli.run.choice import Choice, Chosen
 from psanacli.run.codes import EventCodes
 from psanacli.run.config import Config, ConfigTimeline, Configuration
@@ -40,10 +41,11 @@ from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
 from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock, Rooms
-from psanacli.run.run import Block, Run, Stream
+from psanacli.run.run import Run
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES, Step, Steps
+from psanacli.run.streams import Stream
 from psanacli.run.summary import (
     DetectorSummary,
     EpicsSummary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from psanacli.errors import NotFoundError, UsageError
 from psanacli.outside import DEFAULT_TOLERANCE, OutsideTable
 from psanacli.run.access import Finder
+from psanacli.run.blocks import Block, blocks_of, dataset_of
 from psanacli.run.codes import EventCodes
 from psanacli.run.columns import MAX_BYTES, Column
 from psanacli.run.config import Config, aliases_of
@@ -25,7 +26,6 @@ from psanacli.run.epics import Epics
 from psanacli.run.events import Events
 from psanacli.run.experiments import Experiment, calib_directory
 from psanacli.run.expressions import Expression, RunColumns
-from psanacli.run.files import XtcFile
 from psanacli.run.indexes import IndexUse, open_table
 from psanacli.run.joined import Joined, JoinedColumn, join, joined_column, table_of
 from psanacli.run.names import DetectorNames, ambiguous
@@ -37,7 +37,8 @@ from psanacli.run.reading import PayloadBlock
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import Steps
-from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules, times_of
+from psanacli.run.streams import Stream, clock_of, streams_of
+from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules
 from psanacli.run.unchanged import FileState, states_of
 from psanacli.run.unknown import unknown_types
 from psanacli.xtc import Layout, Source
@@ -46,51 +47,6 @@ if TYPE_CHECKING:
     import xarray
 
 _BLOCK = 1 << 26
-_PART = 1 << 18  # groups that are looked at together
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One stream of a run.
-
-    Attributes
-    ----------
-    number : int
-    control : bool
-        Whether it is a control stream.
-    files : tuple of XtcFile
-        Its chunks.
-    bytes, datagrams : int
-        Of all its files.
-    """
-
-    number: int
-    control: bool
-    files: tuple[XtcFile, ...]
-    bytes: int
-    datagrams: int
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Some events one after the other, with values of all of them.
-
-    Attributes
-    ----------
-    events : Events
-    columns : dict of str to masked array
-        By the names that were asked for.
-    """
-
-    events: Events
-    columns: dict[str, np.ma.MaskedArray[Any, Any]]
-
-    def __getitem__(self, name: str) -> np.ma.MaskedArray[Any, Any]:
-        """Return one column."""
-        return self.columns[name]
-
-    def __len__(self) -> int:
-        return len(self.events)
 
 
 class Run:
@@ -164,18 +120,7 @@ class Run:
     @cached_property
     def _clock(self) -> tuple[np.datetime64, np.datetime64] | None:
         """Earliest and latest time of what is delivered."""
-        # Control streams have clocks of their own, off by seconds; a group begins with its lowest stream.
-        known: dict[bool, list[np.datetime64]] = {True: [], False: []}
-        for begin in range(0, len(self.table.groups), _PART):
-            groups = self.table.groups[begin : begin + _PART]
-            rows = self.table.members[groups["first"][np.isin(groups["action"], DELIVERED)]]
-            daq = self.table.streams_of(rows) < self.rules.first_control_stream
-            for which, some in ((True, rows[daq]), (False, rows[~daq])):
-                if len(some):
-                    times = times_of(self.table.datagrams[some])
-                    known[which] += [times.min(), times.max()]
-        times_known = known[True] or known[False]
-        return (min(times_known), max(times_known)) if times_known else None
+        return clock_of(self.table, self.rules)
 
     @property
     def start(self) -> np.datetime64 | None:
@@ -190,14 +135,7 @@ class Run:
     @cached_property
     def streams(self) -> tuple[Stream, ...]:
         """The streams, by number."""
-        table = self.table
-        found = []
-        for number, count in zip(table.streams.tolist(), np.diff(table.first_rows).tolist(), strict=True):
-            files = [i for i, file in enumerate(table.files) if file.stream == number]
-            size = sum(table.sizes[i] for i in files)
-            control = number >= self.rules.first_control_stream
-            found.append(Stream(number, control, tuple(table.files[i] for i in files), size, count))
-        return tuple(found)
+        return streams_of(self.table, self.rules)
 
     @property
     def events(self) -> Events:
@@ -529,24 +467,10 @@ class Run:
         if not detectors:
             if options:
                 raise UsageError(f"blocks of fields have no option {next(iter(options))!r}", "it is one of detectors")
-            return self._blocks_of(fields, max_bytes, events)
+            return blocks_of(self.events, {name: self._column(name) for name in fields}, max_bytes, events)
         if len(names) > 1:
             raise UsageError("blocks are of fields, or of one detector", "go through each detector by itself")
         return detectors[0].blocks(max_bytes=max_bytes, events=events, **options)
-
-    def _blocks_of(self, names: Sequence[str], max_bytes: int, events: slice | None) -> Iterator[Block]:
-        first, stop, step = (events or slice(None)).indices(len(self.table.events))
-        if step != 1:
-            raise UsageError("blocks are of events one after the other", "give a slice with step 1")
-        columns = {name: self._column(name) for name in names}
-        count = 1
-        while first < stop:
-            last = min(first + count, stop)
-            values = {name: column.read(first, last) for name, column in columns.items()}
-            yield Block(self.events[first:last], values)
-            used = sum(column.nbytes for column in values.values()) / (last - first)
-            count = int(max(1, min(max_bytes / max(used, 8), 1 << 20)))
-            first = last
 
     def to_xarray(self, names: Sequence[str], *, max_bytes: int = MAX_BYTES) -> xarray.Dataset:
         """Return fields of all events as an xarray Dataset, with the dimension ``event``.
@@ -559,34 +483,10 @@ class Run:
         UsageError
             xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError:
-            raise UsageError("to_xarray needs xarray", "install it: pip install xarray") from None
-        if isinstance(names, str):
-            names = [names]
-        events = self.events
-        table = events.table
-        data = {}
-        columns: dict[str, np.ma.MaskedArray[Any, Any]] = {}
-        for name in names:
-            column = self.column(name, max_bytes=max_bytes)
-            fields = column.dtype.names
-            columns.update({f"{name}.{field}": column[field] for field in fields} if fields else {name: column})
-        for name, column in columns.items():
-            full = column.data
-            if full.dtype.kind == "U":
-                full = column.filled("")
-            elif np.any(column.mask):
-                full = np.where(column.mask, np.nan, full if full.dtype.kind == "f" else full.astype(np.float64))
-            dims = ["event", *(f"{name}.{axis}" for axis in range(1, full.ndim))]
-            data[name] = (dims, full)
-        coords = {
-            "time": ("event", events.times),
-            "fiducials": ("event", table["fiducials"]),
-            "step": ("event", table["step"]),
-        }
-        return xarray.Dataset(data, coords, {"experiment": str(self.experiment), "run": self.number})
+        names = [names] if isinstance(names, str) else names
+        attributes = {"experiment": str(self.experiment), "run": self.number}
+        columns = ((name, self.column(name, max_bytes=max_bytes)) for name in names)
+        return dataset_of(self.events, columns, attributes)
 
     def read(self, places: Places, rows: NDArray[np.integer] | slice | None = None) -> PayloadBlock:
         """Read payloads of many objects in one go; see `psanacli.run.payloads.Payloads.read`."""
@@ -658,4 +558,4 @@ def _kind(type_name: str) -> str:
     return type_name.rstrip("0123456789").removesuffix("V")
 
 
-__all__ = ["Block", "Run", "Stream"]
+__all__ = ["Run"]

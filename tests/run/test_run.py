@@ -349,5 +349,5 @@ def test_a_file_that_shrinks_is_an_error_with_its_name(tmp_path: Path) -> None:
     paths = write_run(tmp_path)
     with open_run(tmp_path) as run:
         paths[0].write_bytes(paths[0].read_bytes()[:3000])
-        with pytest.raises(DataError, match=r"e301-r0001-s00-c00\.xtc.*offset"):
+        with pytest.raises(DataError, match=r"e301-r0001-s00-c00\.xtc changed while it was read"):
             run.column("EBeam.ebeamPhotonEnergy")
