@@ -8,10 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vector.h"
+
 #define LITERALS 257 /* all bytes, and the end of the block */
 #define END_OF_BLOCK 256
-#define LONGEST_CODE 12 /* four codes and a rest of 7 bits fit into a word of 64 bits */
+#define LONGEST_CODE 12 /* two of them and their common length fit into 32 bits, four and a rest of 7 bits into 64 */
+#define PAIR_BITS 27    /* of the codes of two bytes in a table of pairs; above them their length */
+#define WORD_BITS 56    /* that can be put at once: with a rest of 7 they are less than 64 */
+#define PAIRS (1 << 16)
 #define BLOCK_SIZE (1 << 17)
+#define SAMPLED (1 << 16) /* from this size on only a quarter of the bytes is counted, if they are in a narrow range */
+#define NARROW 64
 #define STORED_MOST 65535
 /* A block begins with 3 bits of its kind, 14 of counts, 19 times 3 for the code of code lengths, and 4 for each length. */
 #define HEADER_BITS (3 + 14 + 19 * 3 + 4 * (LITERALS + 2))
@@ -36,9 +43,8 @@ static inline void to_byte(BitWriter *writer) {
         put_bits(writer, 0, 8 - writer->count);
 }
 
-static void count_bytes(const uint8_t *data, int64_t size, uint32_t *counts) {
-    /* Eight tables, as equal bytes one after the other would wait for each other. */
-    uint32_t part[8][256] = {{0}};
+/* Add up how often each byte occurs; eight tables, as equal bytes one after the other would wait for each other. */
+static void count_into(const uint8_t *data, int64_t size, uint32_t part[8][256]) {
     int64_t i = 0;
     for (; i + 8 <= size; i += 8) {
         uint64_t word;
@@ -54,11 +60,40 @@ static void count_bytes(const uint8_t *data, int64_t size, uint32_t *counts) {
     }
     for (; i < size; i++)
         part[0][data[i]]++;
+}
+
+PSANACLI_CLONES
+static void range_of(const uint8_t *data, int64_t size, int *least, int *most) {
+    uint8_t low = 255, high = 0;
+    for (int64_t i = 0; i < size; i++) {
+        low = data[i] < low ? data[i] : low;
+        high = data[i] > high ? data[i] : high;
+    }
+    *least = low;
+    *most = high;
+}
+
+/* Count bytes, or a quarter of them: then each in the range of all has one more than what was found, so that it gets a code.
+   Returns how many bytes one that was counted stands for. */
+static int count_bytes(const uint8_t *data, int64_t size, uint32_t *counts) {
+    uint32_t part[8][256] = {{0}};
+    int least = 0, most = 255, every = 1;
+    if (size >= SAMPLED)
+        range_of(data, size, &least, &most);
+    if (most - least < NARROW) {
+        /* A place further in each group of four, or the columns of an image of 256 were never all seen. */
+        every = 4;
+        for (int64_t at = 0, turn = 0; at + 256 <= size; at += 256, turn++)
+            count_into(data + at + (turn & 3) * 64, 64, part);
+    } else {
+        count_into(data, size, part);
+    }
     for (int k = 0; k < 256; k++) {
-        counts[k] = 0;
+        counts[k] = every > 1 && least <= k && k <= most;
         for (int table = 0; table < 8; table++)
             counts[k] += part[table][k];
     }
+    return every;
 }
 
 static int by_count(const void *a, const void *b) {
@@ -142,15 +177,16 @@ static void make_codes(const uint8_t *lengths, uint32_t *codes) {
     }
 }
 
-/* The size of a block in bits as literals; counts and lengths are left for its writing. */
-static int64_t block_bits(const uint8_t *data, int64_t size, uint32_t *counts, uint8_t *lengths) {
-    int64_t bits = HEADER_BITS;
-    count_bytes(data, size, counts);
+/* About the size of a block in bits as literals; the lengths of codes are left for its writing. */
+static int64_t block_bits(const uint8_t *data, int64_t size, uint8_t *lengths) {
+    uint32_t counts[LITERALS];
+    int64_t bits = 0;
+    int every = count_bytes(data, size, counts);
     counts[END_OF_BLOCK] = 1;
     code_lengths(counts, lengths);
     for (int k = 0; k < LITERALS; k++)
         bits += (int64_t)counts[k] * lengths[k];
-    return bits;
+    return HEADER_BITS + every * bits;
 }
 
 static void put_stored(BitWriter *writer, const uint8_t *data, int64_t size) {
@@ -161,16 +197,35 @@ static void put_stored(BitWriter *writer, const uint8_t *data, int64_t size) {
         to_byte(writer);
         memcpy(writer->out, &length, 2);
         memcpy(writer->out + 2, &complement, 2);
-        memcpy(writer->out + 4, data + at, length);
+        if (length)
+            memcpy(writer->out + 4, data + at, length);
         writer->out += 4 + length;
         at += length;
     } while (at < size);
 }
 
-static void put_literals(BitWriter *writer, const uint8_t *data, int64_t size, const uint8_t *lengths) {
+/* Codes of two bytes, one behind the other: a word of two bytes leads to them, and to their length in bits. */
+PSANACLI_CLONES
+static void pair_codes(const uint32_t *codes, uint32_t *pairs) {
+    uint32_t low[256], length[256];
+    for (int k = 0; k < 256; k++) {
+        low[k] = codes[k] & 0xFFFF;
+        length[k] = codes[k] >> 16;
+    }
+    for (int second = 0; second < 256; second++) {
+        uint32_t code = low[second], extent = length[second], *row = pairs + (second << 8);
+        if (!extent)
+            continue; /* it does not occur */
+        for (int first = 0; first < 256; first++)
+            row[first] = low[first] | code << length[first] | (length[first] + extent) << PAIR_BITS;
+    }
+}
+
+static void put_literals(BitWriter *writer, const uint8_t *data, int64_t size, const uint8_t *lengths, uint32_t *pairs) {
     uint32_t codes[LITERALS];
     int64_t i = 0;
     make_codes(lengths, codes);
+    pair_codes(codes, pairs);
     put_bits(writer, 4, 3); /* not the last block, codes of its own */
     put_bits(writer, 0 | 1 << 5 | 15 << 10, 14);
     for (int k = 0; k < 19; k++) /* in the order 16, 17, 18, 0, 8, ...: the lengths 0 to 15 have codes of 4 bits */
@@ -179,46 +234,61 @@ static void put_literals(BitWriter *writer, const uint8_t *data, int64_t size, c
         put_bits(writer, reversed(lengths[k], 4), 4);
     for (int k = 0; k < 2; k++) /* distances are not used, but have a complete code */
         put_bits(writer, reversed(1, 4), 4);
-    uint8_t *out = writer->out;
-    uint64_t bits = writer->bits;
-    unsigned count = (unsigned)writer->count;
-    for (; i + 4 <= size; i += 4) {
-        uint32_t a = codes[data[i]], b = codes[data[i + 1]], c = codes[data[i + 2]], d = codes[data[i + 3]];
-        unsigned first = a >> 16, second = first + (b >> 16), third = c >> 16, fourth = third + (d >> 16);
-        uint64_t low = (a & 0xFFFF) | (uint64_t)(b & 0xFFFF) << first, high = (c & 0xFFFF) | (uint64_t)(d & 0xFFFF) << third;
-        bits |= (low | high << second) << count;
-        count += second + fourth;
-        memcpy(out, &bits, 8);
-        out += count >> 3;
-        bits >>= count & ~7u;
-        count &= 7;
+    BitWriter own = *writer; /* nothing else points to it, so it stays in registers */
+    for (; i + 8 <= size; i += 8) {
+        const uint64_t mask = (1 << PAIR_BITS) - 1;
+        uint64_t word;
+        memcpy(&word, data + i, 8);
+        uint32_t a = pairs[word & 0xFFFF], b = pairs[word >> 16 & 0xFFFF], c = pairs[word >> 32 & 0xFFFF], d = pairs[word >> 48];
+        unsigned first = (a >> PAIR_BITS) + (b >> PAIR_BITS), second = (c >> PAIR_BITS) + (d >> PAIR_BITS);
+        uint64_t low = (a & mask) | (b & mask) << (a >> PAIR_BITS), high = (c & mask) | (d & mask) << (c >> PAIR_BITS);
+        if (first + second <= WORD_BITS) {
+            put_bits(&own, low | high << first, (int)(first + second));
+        } else {
+            put_bits(&own, low, (int)first);
+            put_bits(&own, high, (int)second);
+        }
     }
-    writer->out = out;
-    writer->bits = bits;
-    writer->count = (int)count;
+    *writer = own;
     for (; i < size; i++)
         put_bits(writer, codes[data[i]] & 0xFFFF, (int)(codes[data[i]] >> 16));
     put_bits(writer, codes[END_OF_BLOCK] & 0xFFFF, (int)(codes[END_OF_BLOCK] >> 16));
 }
 
-/* The bytes that `put_plane` writes at most. */
-static int64_t plane_room(int64_t size) {
-    return size + 6 * (size / STORED_MOST + size / BLOCK_SIZE + 2) + 16;
+static int64_t stored_room(int64_t size) {
+    return size + 6 * (size / STORED_MOST + 2);
 }
 
-/* Write bytes as blocks of a deflate stream, none of them the last; it ends at a whole byte. Returns the bytes written. */
-static int64_t put_plane(const uint8_t *data, int64_t size, double worth, uint8_t *out) {
-    BitWriter writer = {out, 0, 0};
-    uint32_t counts[LITERALS];
+/* The bytes that `put_plane` writes at most. A block whose codes were made of a sample may turn out longer than it is. */
+static int64_t plane_room(int64_t size) {
+    return size + 6 * (size / STORED_MOST + size / BLOCK_SIZE + 2) + BLOCK_SIZE / 2 + HEADER_BITS / 8 + 16;
+}
+
+/* Write at most BLOCK_SIZE bytes as a block of a deflate stream that is not the last. */
+static void put_block(BitWriter *writer, const uint8_t *data, int64_t size, double worth, uint32_t *pairs) {
     uint8_t lengths[LITERALS];
-    for (int64_t at = 0; at < size; at += BLOCK_SIZE) {
-        int64_t length = size - at < BLOCK_SIZE ? size - at : BLOCK_SIZE;
-        if (worth > 0 && block_bits(data + at, length, counts, lengths) < worth * 8 * (double)length)
-            put_literals(&writer, data + at, length, lengths);
-        else
-            put_stored(&writer, data + at, length);
+    if (worth > 0 && block_bits(data, size, lengths) < worth * 8 * (double)size) {
+        BitWriter before = *writer;
+        put_literals(writer, data, size, lengths, pairs);
+        if (writer->out - before.out < stored_room(size))
+            return;
+        *writer = before;
     }
-    if (writer.count)
-        put_stored(&writer, data, 0);
+    put_stored(writer, data, size);
+}
+
+/* Go on at a whole byte, behind an empty block. */
+static void end_plane(BitWriter *writer) {
+    if (writer->count)
+        put_stored(writer, NULL, 0);
+}
+
+/* Write bytes as blocks of a deflate stream, none of them the last; it ends at a whole byte. Returns the bytes written.
+   In `pairs` is room for the codes of two bytes. */
+static int64_t put_plane(const uint8_t *data, int64_t size, double worth, uint8_t *out, uint32_t *pairs) {
+    BitWriter writer = {out, 0, 0};
+    for (int64_t at = 0; at < size; at += BLOCK_SIZE)
+        put_block(&writer, data + at, size - at < BLOCK_SIZE ? size - at : BLOCK_SIZE, worth, pairs);
+    end_plane(&writer);
     return writer.out - out;
 }

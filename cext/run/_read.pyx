@@ -16,7 +16,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject *obj)
 
 cdef extern from "unistd.h" nogil:
-    ssize_t pread(int fd, void *buf, size_t count, int64_t offset)
     ssize_t pwrite(int fd, const void *buf, size_t count, int64_t offset)
 
 DEF WINDOW = 262144
@@ -29,22 +28,8 @@ DEF HANDFUL = 65536
 DEF PAUSE = 512
 
 
-cdef int64_t read_whole(int descriptor, uint8_t *where, int64_t size, int64_t offset, int *trouble) noexcept nogil:
-    """Read `size` bytes; return how many there were, with the number of the error in `trouble` (0: end of the file)."""
-    cdef int64_t done = 0
-    cdef ssize_t got
-    trouble[0] = 0
-    while done < size:
-        got = pread(descriptor, where + done, <size_t>(size - done), offset + done)
-        if got < 0:
-            if errno == EINTR:
-                continue
-            trouble[0] = errno
-            return done
-        if got == 0:
-            return done
-        done += got
-    return done
+cdef extern from "run/read_whole.h" nogil:
+    int64_t read_whole(int descriptor, uint8_t *where, int64_t size, int64_t offset, int *trouble)
 
 
 cdef int64_t read_some(

@@ -39,8 +39,11 @@ _PLANE = 1 << 15
 _SAMPLE = 1 << 15
 _WORTH = 0.96
 """What does not become smaller than this is stored as it is."""
-_REPEATS = 0.95
+_FEWER = 0.95
 """A search for repeats has to make it smaller than this, compared with literals."""
+_STORED = 0.0
+_REPEATS = -1.0
+"""Ways of planes in which no block is worth coding, or which are left to `isal`."""
 _BITSHUFFLE = 32008
 _ZSTD = 32015
 _LIMITS = {"gzip": (1, 9), "zstd": (1, 19)}
@@ -116,33 +119,13 @@ class Compression:
         elif self.name == "bitshuffle-lz4":
             creation.set_filter(_BITSHUFFLE, h5z.FLAG_MANDATORY, (0, 2))
 
-    def chunk(self, data: NDArray[np.uint8], item: int) -> Any:
-        """Return one whole chunk as it stands in the file.
+    def packer(self, item: int) -> Packer:
+        """Return what makes the chunks of a dataset, with the size of an element as the shuffle filter counts it."""
+        return Packer(self, item if self.name == "gzip" else 1)
 
-        Parameters
-        ----------
-        data : uint8, shape (chunk bytes,)
-            The chunk as in memory.
-        item : int
-            Size of an element as the shuffle filter counts it, in bytes.
-        """
-        if self.name != "gzip":
-            return data
-        shuffled = np.empty_like(data)
-        _filters.shuffle(data, item, shuffled)
-        return self._deflated(shuffled, item)
-
-    def chunk_of(self, data: NDArray[np.uint8], places: NDArray[np.int64], sizes: NDArray[np.int64], item: int) -> Any:
-        """Return the same for a chunk that consists of pieces of `data`; those at a negative place are zeros."""
-        out = np.empty(int(sizes.sum()), np.uint8)
-        _filters.shuffle_pieces(data, places, sizes, item if self.name == "gzip" else 1, out)
-        return self._deflated(out, item) if self.name == "gzip" else out
-
-    def _deflated(self, shuffled: NDArray[np.uint8], item: int) -> Any:
-        plane = len(shuffled) // item
-        if self.level == 1 and plane >= _PLANE:
-            return _deflate_planes(shuffled, plane)
-        return _deflate(shuffled, self.level)
+    def planes(self, size: int, item: int) -> bool:
+        """Whether chunks of so many bytes are deflated plane by plane, and may stand anywhere until then."""
+        return self.name == "gzip" and self.level == 1 and size // item >= _PLANE and not size % item
 
 
 def _deflate(data: NDArray[np.uint8], level: int) -> bytes:
@@ -155,31 +138,99 @@ def _deflate(data: NDArray[np.uint8], level: int) -> bytes:
     return b"".join([*parts, stream.flush()])
 
 
-def _deflate_planes(data: NDArray[np.uint8], plane: int) -> NDArray[np.uint8]:
-    """Return a zlib stream of byte planes, each written in the way that suits it.
+class Packer:
+    """Makes the chunks of a dataset as they stand in the file, one after the other.
 
     After shuffling, an image consists of its low bytes, then its high bytes. Both are mostly noise, in which a search
     for repeats takes four fifths of the time and makes the result larger; other planes are a few values over and
-    over. A sample of each plane tells.
+    over. So a zlib stream is made of byte planes, each written in the way that suits it. A sample of each tells, and
+    holds for the chunks that follow as long as their samples look alike.
+
+    Parameters
+    ----------
+    compression : Compression
+    item : int
+        Size of an element in bytes.
     """
-    size = len(data)
-    out = np.empty(_filters.literals_room(size) + (size // plane << 6), np.uint8)
-    out[:2] = _ZLIB_HEAD
-    done = 2
-    for start in range(0, size, plane):
-        part = data[start : start + plane]
-        middle = len(part) // 2
-        sample = part[middle : middle + min(_SAMPLE, max(len(part) // 8, 1))]
-        alone = _filters.literals_size(sample)
-        if len(_fast.compress(sample, 1)) < min(_REPEATS * alone, _WORTH * len(sample)):
-            stream = _fast.compressobj(1, zlib.DEFLATED, -15)
-            packed = stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
-            if len(packed) < len(part):
-                out[done : done + len(packed)] = np.frombuffer(packed, np.uint8)
-                done += len(packed)
-                continue
-        done += _filters.literals(part, _WORTH if alone < _WORTH * len(sample) else 0.0, out[done:])
-    tail = _LAST_BLOCK + struct.pack(">I", _fast.adler32(data))
-    out[done : done + len(tail)] = np.frombuffer(tail, np.uint8)
-    out.resize(done + len(tail), refcheck=False)  # the rest of its memory is given back
-    return out
+
+    def __init__(self, compression: Compression, item: int) -> None:
+        self.compression = compression
+        self.item = item
+        self._looks = [-1] * item
+        """Of each plane the size of its sample as literals when its way was found."""
+        self._ways = np.zeros(item)
+        """As `_filters.Array.deflated` wants them."""
+
+    def chunk(self, data: NDArray[np.uint8]) -> Any:
+        """Return the chunk that is so in memory, shape (chunk bytes,)."""
+        if self.compression.name != "gzip":
+            return data
+        if self.compression.planes(len(data), self.item):
+            return self.chunk_of(data, np.zeros(1, np.int64), np.array([len(data)]))
+        shuffled = np.empty_like(data)
+        _filters.shuffle(data, self.item, shuffled)
+        return _deflate(shuffled, self.compression.level)
+
+    def chunk_of(self, data: NDArray[np.uint8] | int, places: NDArray[np.int64], sizes: NDArray[np.int64]) -> Any:
+        """Return the same for a chunk that consists of pieces.
+
+        Parameters
+        ----------
+        data : uint8 array or int
+            Where the pieces are; the descriptor of an open file if they are in that.
+        places, sizes : int64 arrays, shape (n,)
+            In bytes; pieces at a negative place are zeros.
+
+        Raises
+        ------
+        psanacli.run.Unread
+            A piece of the file cannot be read.
+        """
+        array = _filters.Array(data, places, sizes, self.item)
+        if self.compression.planes(array.size, self.item):
+            return self._planes(array)
+        shuffled = array.shuffled().reshape(-1)
+        return _deflate(shuffled, self.compression.level) if self.compression.name == "gzip" else shuffled
+
+    def _planes(self, array: _filters.Array) -> NDArray[np.uint8]:
+        """Return a zlib stream of byte planes, each in its way."""
+        plane = array.size // self.item
+        self._look(array.shuffled(plane // 2, min(_SAMPLE, max(plane // 8, 1))))
+        room = _filters.literals_room(plane)
+        out = np.empty(len(_ZLIB_HEAD) + self.item * room, np.uint8)
+        extents, sums = array.deflated(self._ways, out[len(_ZLIB_HEAD) :])
+        out[: len(_ZLIB_HEAD)] = _ZLIB_HEAD
+        done = len(_ZLIB_HEAD)
+        for number, extent in enumerate(extents):
+            part = out[len(_ZLIB_HEAD) + number * room :][:extent]
+            if self._ways[number] == _REPEATS:
+                part = _with_repeats(part)
+            if number or self._ways[number] == _REPEATS:
+                out[done : done + len(part)] = part
+            done += len(part)
+        tail = _LAST_BLOCK + struct.pack(">I", sums)
+        out[done : done + len(tail)] = np.frombuffer(tail, np.uint8)
+        del part
+        out.resize(done + len(tail), refcheck=False)  # the rest of its memory is given back
+        return out
+
+    def _look(self, samples: NDArray[np.uint8]) -> None:
+        """Find the way of each plane whose sample is not as it was."""
+        for number, sample in enumerate(samples):
+            size = _filters.literals_size(sample)
+            if abs(size - self._looks[number]) > size >> 3:
+                self._looks[number] = size
+                if len(_fast.compress(sample, 1)) < min(_FEWER * size, _WORTH * len(sample)):
+                    self._ways[number] = _REPEATS
+                else:
+                    self._ways[number] = _WORTH if size < _WORTH * len(sample) else _STORED
+
+
+def _with_repeats(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return blocks of a raw deflate stream, made with a search for repeats, or as literals if that is no use."""
+    stream = _fast.compressobj(1, zlib.DEFLATED, -15)
+    packed = stream.compress(plane) + stream.flush(zlib.Z_SYNC_FLUSH)
+    if len(packed) < len(plane):
+        return np.frombuffer(packed, np.uint8)
+    out = np.empty(_filters.literals_room(len(plane)), np.uint8)
+    return out[: _filters.literals(plane, _WORTH, out)]

@@ -192,8 +192,10 @@ class Worker:
                         within = places - batch.starts[:, None]
                         self.reserved.copy(self.run, objects, within, sizes, number, rows + first)
                     return ()
+                if span.partial and self.plan.straight(dataset):
+                    return self._passed(part, number, first, stop, whole)
                 return self._stretched(number, first, stop, whole)
-        assert not (span.partial and plain and self.plan.reserved(dataset)), "what was not read is needed"
+            assert not (found and span.partial and self.plan.passing(dataset)), "what was not read is needed"
         return self._pieces(number, first, self._rows(part.table, column, span, first, stop, encoder), encoder)
 
     def _stretched(
@@ -207,12 +209,31 @@ class Worker:
         sizes[:, 0] = dataset.form.dtype.itemsize
         for rows, _, stretches in found:
             places[rows], sizes[rows] = stretches
+        packer = self.plan.compression.packer(dataset.item)
         for start in range(0, stop - first, dataset.chunk):
             chunk = slice(start, start + dataset.chunk)
-            packed = self.plan.compression.chunk_of(
-                data, places[chunk].reshape(-1), sizes[chunk].reshape(-1), dataset.item
-            )
+            packed = packer.chunk_of(data, places[chunk].reshape(-1), sizes[chunk].reshape(-1))
             yield Piece(number, first + start, 0, packed)
+
+    def _passed(
+        self, part: Part, number: int, first: int, stop: int, found: list[tuple[Array, Batch, Stretches]]
+    ) -> Iterator[Piece]:
+        """Make chunks of one row each straight from the files of the run; rows without an object are zeros."""
+        dataset = self.plan.datasets[number]
+        packer = self.plan.compression.packer(dataset.item)
+        blank = np.full(1, -1, np.int64), np.array([dataset.form.dtype.itemsize])
+        places = {
+            int(row): (place, size)
+            for rows, batch, stretches in found
+            for row, place, size in zip(rows, stretches.places - batch.starts[:, None], stretches.sizes, strict=True)
+        }
+        for row in range(stop - first):
+            if row not in places:
+                yield Piece(number, first + row, 0, packer.chunk_of(np.empty(0, np.uint8), *blank))
+                continue
+            within, sizes = places[row]
+            with self.run.lent(part.objects, first + row - part.first) as (descriptor, begin):
+                yield Piece(number, first + row, 0, packer.chunk_of(descriptor, begin + within, sizes))
 
     def _read(self, parts: list[Part], filled: Filled) -> list[Span]:
         """Read the payloads of all tables, what lies side by side in one go."""
@@ -222,7 +243,7 @@ class Worker:
             for part, (first, stop) in zip(parts, bounds, strict=True)
         ]
         partial: dict[int, Span] = {}
-        if self.reserved is not None:
+        if self.reserved is not None or self.plan.compression.name != "none":
             for index, (part, (first, stop), rows) in enumerate(zip(parts, bounds, chosen, strict=True)):
                 batch = self._spare.read(part.table, part.objects, rows)
                 if batch is not None:
@@ -340,6 +361,7 @@ class Worker:
             heap = encoder.heap if dataset.form.pointers else None
             yield Piece(number, first, len(rows), np.ascontiguousarray(rows), heap)
             return
+        packer = self.plan.compression.packer(dataset.item)
         flat = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8).reshape(len(rows), -1)
         for start in range(0, len(rows), dataset.chunk):
             chunk = flat[start : start + dataset.chunk]
@@ -347,7 +369,7 @@ class Worker:
                 whole = np.zeros((dataset.chunk, flat.shape[1]), np.uint8)
                 whole[: len(chunk)] = chunk
                 chunk = whole
-            yield Piece(number, first + start, 0, self.plan.compression.chunk(chunk.reshape(-1), dataset.item))
+            yield Piece(number, first + start, 0, packer.chunk(chunk.reshape(-1)))
 
 
 def _taken(batch: Batch, rows: slice) -> Batch:

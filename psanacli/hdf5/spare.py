@@ -1,4 +1,4 @@
-"""Payloads of which only what is around the large arrays is read; the arrays go from file to file.
+"""Payloads of which only what is around the large arrays is read; the arrays go from file to file, as they are or compressed.
 
 Where the arrays are is known from one payload of the same size and configuration.  Whether that holds for another one
 follows from what was read of it: numbers that decide on places of arrays stand around the arrays, so the first that
@@ -28,7 +28,7 @@ def layout_of(run: Run, table: Table, objects: Objects, config: int) -> Layout:
 
 
 class Spare:
-    """Reads the payloads of tables with reserved places.
+    """Reads the payloads of tables whose large arrays go from file to file.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ class Spare:
         return batch if found is not None and (found == spared).all() else None
 
     def _columns(self, table: Table) -> tuple[list[Column], list[Column]]:
-        """Return the columns that are copied to reserved places, and the others."""
+        """Return the columns that go from file to file, and the others."""
         large: list[Column] = []
         others: list[Column] = []
         for column, number in zip(table.columns, table.numbers, strict=False):
-            copied = self.plan.reserved(self.plan.datasets[number]) and table.as_stored(column)
-            (large if copied else others).append(column)
+            passing = self.plan.passing(self.plan.datasets[number]) and table.as_stored(column)
+            (large if passing else others).append(column)
         return large, others
 
     def _large(self, table: Table, batch: Batch) -> Ints | None:

@@ -230,8 +230,19 @@ class Plan:
 
     def reserved(self, dataset: Dataset) -> bool:
         """Whether the rows of a dataset have their places from the beginning (see `psanacli.hdf5.reserved`)."""
+        return self._large(dataset) and self.compression.name == "none"
+
+    def straight(self, dataset: Dataset) -> bool:
+        """Whether the rows of a dataset, each a chunk, may be compressed straight from the files of the run."""
+        return self._large(dataset) and self.compression.planes(dataset.form.dtype.itemsize, dataset.item)
+
+    def passing(self, dataset: Dataset) -> bool:
+        """Whether the rows of a dataset go from file to file, and need not be read by anybody."""
+        return self.reserved(dataset) or self.straight(dataset)
+
+    def _large(self, dataset: Dataset) -> bool:
         large = dataset.chunk == 1 and dataset.form.dtype.itemsize >= RESERVED_BYTES
-        return large and self.compression.name == "none" and not dataset.form.pointers
+        return large and not dataset.form.pointers
 
     def overview(self) -> list[tuple[str, int, int, tuple[int, ...], int]]:
         """Return for each group with event data: datasets, rows, shape of the largest, bytes without compression."""

@@ -40,7 +40,7 @@ from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
 from psanacli.run.readers import Reader
-from psanacli.run.reading import PayloadBlock, Rooms
+from psanacli.run.reading import PayloadBlock, Rooms, Unread
 from psanacli.run.run import Run
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
@@ -158,6 +158,7 @@ __all__ = [
     "Table",
     "TypeSummary",
     "Value",
+    "Unread",
     "Variable",
     "Whole",
     "XtcFile",

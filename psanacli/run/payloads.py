@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,18 @@ class Payloads:
         files = np.repeat(self.table.datagrams["file"][places.datagram], within.shape[1])
         offsets = (places.offset[:, None] + within).reshape(-1)
         self.files.copy(files, offsets, sizes.reshape(-1), target, to.reshape(-1))
+
+    @contextmanager
+    def lent(self, places: Places, row: int) -> Iterator[tuple[int, int]]:
+        """Lend the file that one plain payload is in: its descriptor, and where in the file the payload begins.
+
+        Raises
+        ------
+        DataError
+            Who reads from it raises `psanacli.run.Unread`.
+        """
+        with self.files.lent(int(self.table.datagrams["file"][places.datagram[row]])) as descriptor:
+            yield descriptor, int(places.offset[row])
 
     def _read_mixed(self, places: Places, proxy: NDArray[np.bool_]) -> PayloadBlock:
         """Read payloads of which some are in the big files."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,10 @@ class PayloadBlock:
         return memoryview(self.buffer)[start : start + int(self.sizes[index])]
 
 
+class Unread(Exception):
+    """A piece of a file that was lent could not be read: place, size, and number of the error (0: the file ends before)."""
+
+
 class OpenFiles:
     """The files of a run, opened when first needed; any number of threads may read.
 
@@ -149,6 +154,25 @@ class OpenFiles:
             raise OSError(trouble, os.strerror(trouble))
         if failed >= 0:
             raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
+
+    @contextmanager
+    def lent(self, file: int) -> Iterator[int]:
+        """Lend the descriptor of a file, to read from.
+
+        Raises
+        ------
+        DataError
+            Who borrows it raises `Unread`.
+        NotFoundError
+            As `read` does.
+        """
+        self._begin((file,))
+        try:
+            yield int(self._descriptors[file])
+        except Unread as unread:
+            raise self._unread(file, *unread.args) from None
+        finally:
+            self._end()
 
     def read_one(self, file: int, offset: int, size: int) -> memoryview:
         """Read one piece of a file; what is given is read-only, and stays as it is while anything refers to it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -505,6 +506,10 @@ class Run:
     ) -> None:
         """Copy stretches of payloads to another file; see `psanacli.run.payloads.Payloads.copy`."""
         self._payloads.copy(places, within, sizes, target, to)
+
+    def lent(self, places: Places, row: int) -> AbstractContextManager[tuple[int, int]]:
+        """Lend the file that one plain payload is in; see `psanacli.run.payloads.Payloads.lent`."""
+        return self._payloads.lent(places, row)
 
     def layout(self, places: Places, config: int) -> Layout:
         """Return the layout of objects with a configuration object, by its number in the timeline (-1: none)."""

@@ -44,7 +44,7 @@ def test_shuffle(size: int, item: int, seed: int) -> None:
 def test_chunks_of_images(level: int, low: str) -> None:
     values = np.random.default_rng(1).integers(0, 256 if low == "noise" else 4, 300_001).astype(np.uint16)
     data = values.view(np.uint8)
-    packed = Compression("gzip", level).chunk(data, 2)
+    packed = Compression("gzip", level).packer(2).chunk(data)
     assert zlib.decompress(packed) == shuffled(data, 2).tobytes()
     assert len(packed) < (0.52 if low == "noise" else 0.2) * len(data)
 

@@ -69,9 +69,9 @@ def words(sample: Sample, out: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def packed(images: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in the default compression, which goes another way."""
+    """The same in a compression that needs the images in memory."""
     out = tmp_path_factory.mktemp("packed") / "out.h5"
-    assert run(words(images, out)) == 0
+    assert run(words(images, out, "--compression", "gzip:2")) == 0
     return out
 
 
@@ -79,9 +79,9 @@ def differences(a: Path, b: Path) -> list[object]:
     return list(compare(a, b, Counter(), "reserved"))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(("jobs", "compression"), [("1", "none"), ("2", "none"), ("2", "gzip")])
 def test_the_same_values(
-    images: Sample, packed: Path, tmp_path: Path, jobs: str, monkeypatch: pytest.MonkeyPatch
+    images: Sample, packed: Path, tmp_path: Path, jobs: str, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: Counter[str] = Counter()
     for name in ("read", "copy"):
@@ -95,10 +95,11 @@ def test_the_same_values(
         real = getattr(OpenFiles, name)
         monkeypatch.setattr(OpenFiles, name, lambda *a, counted=counted, real=real: counted(*a, real=real))
     out = tmp_path / "out.h5"
-    assert run(words(images, out, "--compression", "none", "-j", jobs)) == 0
+    assert run(words(images, out, "--compression", compression, "-j", jobs)) == 0
     assert not differences(packed, out)
-    # All quadrants are copied; one block of the camera, and a few samples, are read.
-    assert sizes["copy"] > 0.7 * images.size
+    # All quadrants go from file to file; one block of the camera, and a few samples, are read.
+    assert sizes["copy"] > 0.7 * images.size if compression == "none" else not sizes["copy"]
+    assert 0 < sizes["read"] < 0.6 * images.size
     with h5py.File(out) as file:
         names: list[str] = []
         file.visit(names.append)
@@ -274,24 +275,30 @@ def test_all_places_in_one_pass(tmp_path: Path) -> None:
             places_of(Passes(), 101)
 
 
+@pytest.mark.parametrize(("compression", "way"), [("none", "copy"), ("gzip", "lent")])
 def test_a_source_that_shrinks(
-    images: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    images: Sample,
+    tmp_path: Path,
+    compression: str,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What the kernel does not find to copy is an error, no row of zeros."""
-    real = Run.copy
+    real = getattr(Run, way)
     copied: list[os.stat_result] = []
     shutil.copytree(images.root, tmp_path / "data")
     (path,) = (tmp_path / "data").rglob("*.xtc")
 
-    def shrunk(self: Run, *arguments: Any) -> None:
+    def shrunk(self: Run, *arguments: Any) -> Any:
         if not copied:
             copied.append(os.stat(path))
             os.truncate(path, copied[0].st_size - 5_000_000)
-        real(self, *arguments)
+        return real(self, *arguments)
 
-    monkeypatch.setattr(Run, "copy", shrunk)
+    monkeypatch.setattr(Run, way, shrunk)
     (tmp_path / "out").mkdir()
-    arguments = ["translate", images.datasource, "--root", str(tmp_path / "data"), "--compression", "none", "-q"]
+    arguments = ["translate", images.datasource, "--root", str(tmp_path / "data"), "--compression", compression, "-q"]
     assert run([*arguments, "-o", str(tmp_path / "out/out.h5")]) == 4
     assert copied and "the file ends before" in capsys.readouterr().err
     assert os.listdir(tmp_path / "out") == []
