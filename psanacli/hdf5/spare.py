@@ -1,4 +1,4 @@
-"""Payloads of which only what is around the large arrays is read; the arrays go from file to file, as they are or compressed.
+"""Payloads of which only what is around the large arrays is read; the arrays go from file to file, also compressed.
 
 Where the arrays are is known from one payload of the same size and configuration.  Whether that holds for another one
 follows from what was read of it: numbers that decide on places of arrays stand around the arrays, so the first that

@@ -84,7 +84,7 @@ class PayloadBlock:
 
 
 class Unread(Exception):
-    """A piece of a file that was lent could not be read: place, size, and number of the error (0: the file ends before)."""
+    """A piece of a lent file could not be read: place, size, and number of the error (0: the file ends before)."""
 
 
 class OpenFiles:

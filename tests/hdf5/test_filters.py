@@ -111,8 +111,9 @@ def test_an_array_in_pieces_of_a_file(item: int, tmp_path: Path) -> None:
     data.tofile(path)
     sizes = np.array([200_000, 0, 7, 99_993, 100_000]) * item
     places = np.array([5, 0, 400_000, -1, 2])
-    parts = [data[at : at + size] if at >= 0 else np.zeros(size, np.uint8) for at, size in zip(places, sizes, strict=True)]
-    wanted = np.concatenate(parts).reshape(-1, item).T
+    behind = np.concatenate((data, np.zeros(sizes[3], np.uint8)))
+    begins = np.where(places < 0, data.size, places)
+    wanted = np.concatenate([behind[at:][:size] for at, size in zip(begins, sizes, strict=True)]).reshape(-1, item).T
     with open(path, "rb") as file:
         for source in (data, file.fileno()):
             array = _filters.Array(source, places, sizes, item)
@@ -123,10 +124,11 @@ def test_an_array_in_pieces_of_a_file(item: int, tmp_path: Path) -> None:
         with pytest.raises(Unread) as unread:
             _filters.Array(file.fileno(), np.array([0, data.size - item]), np.array([item, 2 * item]), item).shuffled()
         assert unread.value.args == (data.size - item, 2 * item, 0)
+    nowhere = file_that_is_closed()
     with pytest.raises(Unread):
-        Compression("gzip", 1).packer(item).chunk_of(file_that_is_closed(), np.zeros(1, np.int64), np.array([80_000 * item]))
+        Compression("gzip", 1).packer(item).chunk_of(nowhere, np.zeros(1, np.int64), np.array([80_000 * item]))
     for places, sizes in (([data.size], [item]), ([0], [data.size + item]), ([0], [-item])):
-        with pytest.raises(ValueError, match="outside|no number"):
+        with pytest.raises(ValueError, match=r"outside|no number"):
             _filters.Array(data, np.array(places), np.array(sizes), item)
 
 
