@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from reference import made_constants
 
 from psanacli.calib import COMMON_MODE, masks, photons
 from psanacli.detector import AreaDetector, Camera, Cspad, Cspad2x2, Fccd960, Jungfrau, RangedDetector
@@ -196,26 +197,13 @@ def opened(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 
 def write_constants(maker: Any, name: str, directory: Path, checksums: dict[str, Any]) -> None:
-    """Write the constants of the maker, as it does, sooner."""
+    """Write the constants of the maker, after a look whether they are those of the recording."""
     for each in maker.table(name):
-        source = each["source"]
-        types = tuple(kind for kind in maker.TYPES if kind != "geometry")
-        for constants_type, array in maker.constants(each, types).items():
-            assert zlib.crc32(np.ascontiguousarray(array).tobytes()) == checksums[source][constants_type]["crc32"]
-            place = directory / maker.group(source) / source / constants_type
-            place.mkdir(parents=True)
-            (place / "0-end.data").write_bytes(text_of(array, maker.FORMATS.get(constants_type, "%g")))
-
-
-def text_of(array: np.ndarray, fmt: str) -> bytes:
-    """Return an array as text; each value is formatted once only."""
-    values, which = np.unique(array, return_inverse=True)
-    words = np.char.ljust([(fmt % value).encode() for value in values.tolist()], 1)
-    table = np.char.ljust(words, words.itemsize + 1)
-    rows = table[which].reshape(-1, array.shape[-1])
-    shape = "".join(f"# DIM:{axis} {length}\n" for axis, length in enumerate(array.shape))
-    head = f"# DTYPE {array.dtype}\n# NDIM {array.ndim}\n{shape}" if array.ndim > 1 else ""
-    return head.encode() + b"\n".join(row.tobytes() for row in rows) + b"\n"
+        arrays = maker.constants(each, made_constants.types(maker))
+        for constants_type, array in arrays.items():
+            crc32 = zlib.crc32(np.ascontiguousarray(array).tobytes())
+            assert crc32 == checksums[each["source"]][constants_type]["crc32"]
+        made_constants.write(maker, each, arrays, directory)
 
 
 def xtc_of(shared: Path, name: str, top: Path) -> Path:
