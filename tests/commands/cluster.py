@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -11,13 +12,15 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 from h5py import h5s, h5t, h5z
+
+from psanacli.commands import main
 
 ROOT = Path(__file__).resolve().parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -117,6 +120,18 @@ def finish(process: Process) -> tuple[int, str, str]:
 def psana(*words: object, ranks_: int = 0, **options: Any) -> tuple[int, str, str]:
     """Run `psana`; return exit code, stdout and stderr."""
     return finish(Process([*ranks(ranks_), *PSANA, *words], **options))
+
+
+def inside(*words: object) -> tuple[int, str, str]:
+    """Run `psana` in this process, which takes a tenth of the time; return exit code, stdout and stderr."""
+    out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(errors):
+        code = main.run([str(word) for word in words])
+    texts = []
+    for stream in (out, errors):
+        stream.flush()
+        texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return code, texts[0], texts[1]
 
 
 def contents(path: Path) -> dict[str, Any]:

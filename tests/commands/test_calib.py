@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands.cluster import psana
+from commands.cluster import inside as psana
 
 from psanacli.calib import Store, format_text
 from psanacli.demo import write_sample

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from commands.cluster import inside
 
 
 def psana(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -45,13 +46,12 @@ def test_its_hdf5_file_holds_the_run(tmp_path: Path) -> None:
         assert all(9000 < values.min() and values.max() < 10_000 for values in energy)
 
 
-def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
-    assert psana("demo", "--no-translate", "--streams", "3", cwd=tmp_path).returncode == 0
-    again = psana("demo", "--no-translate", cwd=tmp_path)
-    assert again.returncode == 5
-    assert "--overwrite" in again.stderr
-    assert psana("demo", "--no-translate", "--overwrite", "--streams", "1", cwd=tmp_path).returncode == 0
-    files = sorted(path.name for path in (tmp_path / "psana-demo/XPP/xppdemo26/xtc").iterdir())
+def test_nothing_is_replaced_unasked(here: Path) -> None:
+    assert inside("demo", "--no-translate", "--streams", "3")[0] == 0
+    code, _, errors = inside("demo", "--no-translate")
+    assert (code, "--overwrite" in errors) == (5, True)
+    assert inside("demo", "--no-translate", "--overwrite", "--streams", "1")[0] == 0
+    files = sorted(path.name for path in (here / "psana-demo/XPP/xppdemo26/xtc").iterdir())
     assert files == ["xppdemo26-r0001-s00-c00.xtc"]
 
 
@@ -64,9 +64,8 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
         (["file"], 2, "is a file"),
     ],
 )
-def test_wrong_words_are_answered(tmp_path: Path, words: list[str], code: int, message: str) -> None:
-    (tmp_path / "file").touch()
-    done = psana("demo", *words, cwd=tmp_path)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert not list(tmp_path.glob("psana-demo/**/*.xtc"))
+def test_wrong_words_are_answered(here: Path, words: list[str], code: int, message: str) -> None:
+    (here / "file").touch()
+    found, _, errors = inside("demo", *words)
+    assert (found, message in errors) == (code, True), errors
+    assert not list(here.glob("psana-demo/**/*.xtc"))

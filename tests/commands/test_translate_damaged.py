@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from commands.cluster import psana
+from commands.cluster import inside as psana
 
 from psanacli.commands import dump, info, main, translate
 from psanacli.run import open_run
