@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -125,7 +126,8 @@ def psana(*words: object, ranks_: int = 0, **options: Any) -> tuple[int, str, st
 def inside(*words: object) -> tuple[int, str, str]:
     """Run `psana` in this process, which takes a tenth of the time; return exit code, stdout and stderr."""
     out, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with redirect_stdout(out), redirect_stderr(errors):
+    bare = mock.patch.dict(os.environ, environment(), clear=True)
+    with bare, redirect_stdout(out), redirect_stderr(errors):
         code = main.run([str(word) for word in words])
     texts = []
     for stream in (out, errors):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+from commands.cluster import inside
 from hdf5.comparison import compare
 from run.replay import Replay
 from run.runs import write_run
@@ -31,7 +32,7 @@ def test_a_growing_run_is_translated_like_a_finished_one(whole, tmp_path):
     Replay(whole, growing, pause=0.05).start()
     done = psana("translate", f"dir={growing}:run=1", "--follow", "--timeout", 20, "-o", tmp_path / "live.h5")
     assert done.returncode == 0, done.stderr
-    assert psana("translate", whole[0].parent, "-o", tmp_path / "whole.h5").returncode == 0
+    assert inside("translate", whole[0].parent, "-o", tmp_path / "whole.h5")[0] == 0
     assert not list(compare(tmp_path / "whole.h5", tmp_path / "live.h5", Counter(), "followed"))
 
 
@@ -72,9 +73,8 @@ def test_a_run_that_never_begins(tmp_path):
 
 
 def test_a_timeout_for_nothing(whole):
-    done = psana("info", whole[0].parent, "--timeout", 5)
-    assert done.returncode == 2
-    assert "--timeout is for --follow" in done.stderr
+    code, _, errors = inside("info", whole[0].parent, "--timeout", 5)
+    assert (code, "--timeout is for --follow" in errors) == (2, True)
 
 
 def test_events_are_listed_as_they_come(whole, tmp_path):
@@ -84,7 +84,7 @@ def test_events_are_listed_as_they_come(whole, tmp_path):
     words = "--where", "code(162)", "--columns", "number,time,EBeam.ebeamPhotonEnergy"
     done = psana("eventid", "list", f"dir={growing}:run=1", "--follow", "--tsv", *words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == psana("eventid", "list", whole[0].parent, "--tsv", *words).stdout
+    assert done.stdout == inside("eventid", "list", whole[0].parent, "--tsv", *words)[1]
     assert len(done.stdout.splitlines()) == 41
 
 
@@ -104,9 +104,13 @@ def test_a_growing_run_gives_what_a_finished_one_gives(whole, tmp_path, verb):
     for source, name in ((f"dir={growing}:run=1", "live"), (f"dir={whole[0].parent}:run=1", "finished")):
         options = [str(tmp_path / name) if word == "OUT" else word for word in FOLLOWERS[verb]]
         before = [tmp_path / name] if verb == "eventid save" else []
-        follow = ["--follow", "--timeout", 20] * (name == "live")
-        done = psana(*verb.split(), *before, source, *options, *follow)
-        assert done.returncode == 0, done.stderr
+        words = [*verb.split(), *before, source, *options]
+        if name == "live":
+            done = psana(*words, "--follow", "--timeout", 20)
+            assert done.returncode == 0, done.stderr
+        else:
+            code, _, errors = inside(*words)
+            assert code == 0, errors
     live, finished = (_files(tmp_path / name) for name in ("live", "finished"))
     assert live and live.keys() == finished.keys()
     for name, data in finished.items():
@@ -136,9 +140,8 @@ def test_of_an_abandoned_run_there_is_what_there_was(whole, tmp_path, verb):
 
 
 def test_what_follow_excludes(whole):
-    done = psana("eventid", "list", whole[0].parent, "--follow", "--events", "0:3")
-    assert done.returncode == 2
-    assert "--follow lists all events that come" in done.stderr
+    code, _, errors = inside("eventid", "list", whole[0].parent, "--follow", "--events", "0:3")
+    assert (code, "--follow lists all events that come" in errors) == (2, True)
 
 
 def test_streams_and_chunks_of_the_recorded_run(shared, tmp_path):
@@ -160,8 +163,8 @@ def test_streams_and_chunks_of_the_recorded_run(shared, tmp_path):
         listed, said = second.communicate(timeout=120)
         _, told = first.communicate(timeout=120)
     # What is wrong in the files of the run is told at the end, whether it was followed or not.
-    offline = psana("translate", f"dir={data}:run=7", "-o", tmp_path / "whole.h5")
-    assert (first.returncode, second.returncode) == (offline.returncode, 0), told + said
+    offline = inside("translate", f"dir={data}:run=7", "-o", tmp_path / "whole.h5")[0]
+    assert (first.returncode, second.returncode) == (offline, 0), told + said
     assert not list(compare(tmp_path / "whole.h5", tmp_path / "live.h5", Counter(), "followed"))
-    assert listed == psana("eventid", "list", f"dir={data}:run=7", *words).stdout
+    assert listed == inside("eventid", "list", f"dir={data}:run=7", *words)[1]
     assert len(listed.splitlines()) > 60

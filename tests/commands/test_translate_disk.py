@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, psana, ranks
+from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, inside, psana, ranks
 
 
 @pytest.fixture
@@ -34,9 +36,24 @@ def _run(*words: str) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def whole(demo_run: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What is in the file where there is room, by its compression."""
+
+    @functools.cache
+    def whole(compression: str) -> dict[str, Any]:
+        out = tmp_path_factory.mktemp("whole") / "out.h5"
+        assert inside("translate", *demo_run, "-o", out, "--compression", compression)[0] == 0
+        return contents(out)
+
+    return whole
+
+
 @pytest.mark.parametrize("manner", ["serial", "-j 2", "ranks"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_a_full_disk(demo_run: list[str], small_disk: Path, tmp_path: Path, manner: str, compression: str) -> None:
+def test_a_full_disk(
+    demo_run: list[str], small_disk: Path, whole: Callable[[str], dict[str, Any]], manner: str, compression: str
+) -> None:
     """One message with the file and the reason; with room again, the same file as ever."""
     out = small_disk / "out.h5"
     words = ["translate", *demo_run, "-o", out, "--compression", compression, "-j", 2 if manner == "-j 2" else 1]
@@ -48,11 +65,9 @@ def test_a_full_disk(demo_run: list[str], small_disk: Path, tmp_path: Path, mann
     assert not out.exists()
     assert process.none_left()
     assert _run("mount", "-o", "remount,size=60m", str(small_disk))
-    code, _, errors = psana(*words, "--resume")
+    code, _, errors = inside(*words, "--resume")
     assert code == 0, errors
-    other = tmp_path / "other.h5"
-    assert psana("translate", *demo_run, "-o", other, "--compression", compression)[0] == 0
-    assert contents(out) == contents(other)
+    assert contents(out) == whole(compression)
     assert hidden(small_disk) == set()
 
 
@@ -75,7 +90,7 @@ def test_a_limit_of_the_size_of_files(here: Path, demo_run: list[str], manner: l
     assert "out.h5" in errors and "File too large" in errors
     assert list(here.iterdir()) == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
-    assert psana(*words)[0] == 0
+    assert inside(*words)[0] == 0
 
 
 def test_the_picture_of_info_is_whole_or_not_there(demo_run: list[str], small_disk: Path) -> None:

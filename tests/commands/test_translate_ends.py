@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, psana, ranks
+from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, inside, ranks
 
 SLOW = ["--compression", "gzip:9"]
 MANNERS = {"serial": (0, 1), "-j 2": (0, 2), "ranks": (3, 1)}
@@ -48,7 +48,7 @@ def test_a_signal_at_any_instant(here: Path, image_run: list[str], manner: str, 
 def whole(long_run: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is in the file that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out.h5"
-    code, _, errors = psana("translate", *long_run, "-o", out)
+    code, _, errors = inside("translate", *long_run, "-o", out)
     assert code == 0, errors
     return contents(out)
 
@@ -85,7 +85,7 @@ def test_a_killed_job_is_resumed_by_another_number_of_workers(
     process.kill_all()
     finish(process)
     assert not out.exists()
-    code, _, errors = psana(*words, "--resume", "-j", 2)
+    code, _, errors = inside(*words, "--resume", "-j", 2)
     assert code == 0, errors
     assert re.search(r"went on behind block \d+ of \d+", errors)
     assert contents(out) == whole
@@ -114,7 +114,7 @@ def _killed(here: Path, run: list[str], *more: str) -> None:
 
 
 def test_resume_with_nothing_there(here: Path, demo_run: list[str]) -> None:
-    code, _, errors = psana("translate", *demo_run, "-o", "out.h5", "--resume")
+    code, _, errors = inside("translate", *demo_run, "-o", "out.h5", "--resume")
     assert code == 0, errors
     assert "began anew: no interrupted translation is there" in errors
     assert (here / "out.h5").exists()
@@ -123,7 +123,7 @@ def test_resume_with_nothing_there(here: Path, demo_run: list[str]) -> None:
 def test_resume_with_other_options_or_files_starts_over(here: Path, long_run: list[str]) -> None:
     """What was made of something else is never gone on with."""
     _killed(here, long_run)
-    code, _, errors = psana("translate", *long_run, "-o", "out.h5", "--resume", "--exclude", "EBeam")
+    code, _, errors = inside("translate", *long_run, "-o", "out.h5", "--resume", "--exclude", "EBeam")
     assert code == 0, errors
     assert "began anew: what is there was made with other options" in errors
     found = contents(here / "out.h5")
@@ -132,38 +132,38 @@ def test_resume_with_other_options_or_files_starts_over(here: Path, long_run: li
     _killed(here, long_run)
     files = sorted(Path(long_run[2]).rglob("*.xtc"))
     os.utime(files[0])
-    code, _, errors = psana("translate", *long_run, "-o", "out.h5", "--resume")
+    code, _, errors = inside("translate", *long_run, "-o", "out.h5", "--resume")
     assert code == 0, errors
     assert f"from another state of {files[0]}" in errors
-    code, _, errors = psana("translate", *long_run, "-o", "again.h5")
+    code, _, errors = inside("translate", *long_run, "-o", "again.h5")
     assert contents(here / "out.h5") == contents(here / "again.h5")
 
 
 def test_files_that_are_complete_are_kept(here: Path, demo_run: list[str]) -> None:
     """Of a split only what is missing is made; with other options a complete file is no answer, and stays as it is."""
     words = ["translate", *demo_run, "-o", "out.h5", "--split", "steps"]
-    code, _, errors = psana(*words)
+    code, _, errors = inside(*words)
     assert code == 0, errors
     files = sorted(here.glob("out*.h5"))
     assert len(files) > 2
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
     whole = contents(files[1])
     files[1].unlink()
-    code, _, errors = psana(*words, "--resume")
+    code, _, errors = inside(*words, "--resume")
     assert code == 0, errors
     assert errors.count("was complete, and is kept") == len(files) - 1
     assert contents(files[1]) == whole
     assert all((path.stat().st_ino, path.stat().st_mtime_ns) == before[path] for path in files if path != files[1])
-    code, _, errors = psana(*words, "--resume", "--exclude", "EBeam")
+    code, _, errors = inside(*words, "--resume", "--exclude", "EBeam")
     assert (code, "exists" in errors) == (5, True)
     files[0].write_bytes(b"no HDF5 at all")
-    code, _, errors = psana(*words, "--resume")
+    code, _, errors = inside(*words, "--resume")
     assert (code, "exists" in errors) == (5, True)
 
 
 def test_without_resume_it_starts_over(here: Path, long_run: list[str]) -> None:
     _killed(here, long_run)
-    code, _, errors = psana("translate", *long_run, "-o", "out.h5", "--events", "0:10")
+    code, _, errors = inside("translate", *long_run, "-o", "out.h5", "--events", "0:10")
     assert code == 0, errors
     assert hidden(here) == set()
 
@@ -172,7 +172,7 @@ def test_two_that_write_the_same_file(here: Path, image_run: list[str]) -> None:
     """The second says so, and does no harm to the first."""
     first = Process([*PSANA, "translate", *image_run, "-o", here / "out.h5", "--compression", "gzip:4"], cwd=here)
     _wait_for(first, here / ".out.h5.part")
-    code, _, errors = psana("translate", *image_run, "-o", here / "out.h5", "--overwrite")
+    code, _, errors = inside("translate", *image_run, "-o", here / "out.h5", "--overwrite")
     assert code == 5
     assert "another process is writing it" in errors
     assert finish(first)[0] == 0

@@ -8,14 +8,15 @@ from typing import Any
 
 import h5py
 import pytest
-from commands.cluster import contents, psana
+from commands.cluster import contents, inside, psana
 
 MANNERS = [("-j", 2), ("-j", 3), ("-j", 4), ("ranks", 1), ("ranks", 2), ("ranks", 3), ("ranks", 5), ("ranks, -j 2", 3)]
 
 
 def translate(run: list[str], out: Path, manner: str, count: int) -> dict[str, Any]:
     threads = {"-j": count, "ranks": 1, "ranks, -j 2": 2}[manner]
-    code, _, errors = psana("translate", *run, "-o", out, "-j", threads, ranks_=0 if manner == "-j" else count)
+    words = ["translate", *run, "-o", out, "-j", threads]
+    code, _, errors = inside(*words) if manner == "-j" else psana(*words, ranks_=count)
     assert code == 0, errors
     assert errors.count("events,") == 1, "one summary, whatever the number of ranks"
     return contents(out)
@@ -69,9 +70,10 @@ def long_alone(long_run: list[str], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.parametrize("options", [["--aligned"], ["--split", "steps"], ["--compression", "none"]])
 def test_other_layouts(demo_run: list[str], tmp_path: Path, options: list[str]) -> None:
     alone, ranks = tmp_path / "alone", tmp_path / "ranks"
-    for directory, more in ((alone, {}), (ranks, {"ranks_": 3})):
+    for directory in (alone, ranks):
         directory.mkdir()
-        code, _, errors = psana("translate", *demo_run, "-o", directory, *options, **more)
+        words = ["translate", *demo_run, "-o", directory, *options]
+        code, _, errors = inside(*words) if directory == alone else psana(*words, ranks_=3)
         assert code == 0, errors
     names = sorted(path.name for path in alone.iterdir())
     assert names == sorted(path.name for path in ranks.iterdir())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from commands.cluster import PSANA, Process, environment, finish, psana
+from commands.cluster import PSANA, Process, environment, finish, inside
 
 RUN = "exp=xppdemo26:run=1 --root ROOT"
 TRANSLATE = f"translate {RUN} -o out.h5"
@@ -93,7 +93,7 @@ def test_wrong_usage(place: Path, demo_run: list[str], line: str, code: int, wha
     file = str(next(Path(demo_run[2]).rglob("*.xtc")))
     words = [{"ROOT": demo_run[2], "FILE": file}.get(word, word) for word in shlex.split(line)]
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
-    found, _, errors = psana(*words)
+    found, _, errors = inside(*words)
     assert found == code, errors
     assert what in errors and then in errors
     assert len(re.findall(r"^(psana: error: |Error: )", errors, re.MULTILINE)) == 1
@@ -103,11 +103,11 @@ def test_wrong_usage(place: Path, demo_run: list[str], line: str, code: int, wha
 
 def test_the_output_is_a_directory_of_that_name(place: Path, demo_run: list[str]) -> None:
     """A directory gets the file of the default name in it."""
-    assert psana("translate", *demo_run, "-o", "empty")[0] == 0
+    assert inside("translate", *demo_run, "-o", "empty")[0] == 0
     assert (place / "empty" / "xppdemo26-r0001.h5").is_file()
     (place / "empty" / "xppdemo26-r0001.h5").unlink()
     (place / "empty" / "xppdemo26-r0001.h5").mkdir()
-    code, _, errors = psana("translate", *demo_run, "-o", "empty", "--overwrite")
+    code, _, errors = inside("translate", *demo_run, "-o", "empty", "--overwrite")
     assert code == 5, errors
     assert "xppdemo26-r0001.h5" in errors and "irectory" in errors
 
@@ -116,7 +116,7 @@ def test_something_in_the_way_of_what_is_made(place: Path, demo_run: list[str]) 
     """The hidden names beside the file are no directories."""
     for name in (".out.h5.part", ".out.h5.journal"):
         (place / name).mkdir()
-        code, _, errors = psana("translate", *demo_run, "-o", "out.h5")
+        code, _, errors = inside("translate", *demo_run, "-o", "out.h5")
         assert code == 5, errors
         assert "out.h5: cannot be written: Is a directory" in errors
         (place / name).rmdir()
@@ -140,7 +140,7 @@ def test_several_runs_and_one_of_them_damaged(place: Path, demo_run: list[str]) 
         data = path.read_bytes()
         path.unlink()
         path.write_bytes(data[: len(data) // 2])
-    code, _, errors = psana("translate", "both", "-o", "{exp}-{run}.h5", "--root", demo_run[2])
+    code, _, errors = inside("translate", "both", "-o", "{exp}-{run}.h5", "--root", demo_run[2])
     assert code == 4, errors
     assert errors.count("psana: error: ") == 1 and "-r0002-" in errors
     assert {path.name for path in place.glob("*-*.h5")} == {"xppdemo26-1.h5", "xppdemo26-2.h5"}
