@@ -78,9 +78,7 @@ def main() -> None:
         out.unlink()
         alone = directory / "alone.h5"
         for jobs, limit in ((1, 6.0), (2, 11.0)):
-            pair = in_turn(
-                lambda: h5py_gzip(frames, alone), lambda n=jobs: in_process(cspad, out, n), pairs=3
-            )
+            pair = in_turn(lambda: h5py_gzip(frames, alone), lambda n=jobs: in_process(cspad, out, n), pairs=3)
             detail = f"{cspad.size / MB / pair.second:,.0f} MB/s, h5py {frames.nbytes / MB / pair.first:,.0f} MB/s"
             at_least(f"h5py gzip 1 + shuffle / translate CSPAD, {jobs} thread(s)", pair.ratio, limit, detail)
         shutil.rmtree(cspad.root)

@@ -27,7 +27,7 @@ from psanacli.commands.groups import Entry
     ],
 )
 def command() -> None:
-    """Look at calibration constants, and deploy them.
+    """Make, look at, check and deploy calibration constants.
 
     Constants are in the directory calib of the experiment, or where --calib-dir says.
     """

@@ -88,7 +88,7 @@ def _pair_option(name: str, metavar: str, text: str) -> Callable[[common.F], com
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the result as PNG.")
 @deploying(
     runs="With --deploy: for these runs.  [default: last run-end]",
-    force="Also if it replaces or hides other files, or most pixels are bad.",
+    force="With --deploy: also if it replaces or hides other files, or most pixels are bad.",
 )
 @common.dry_run
 @common.overwrite

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
 @common.any_missing_ok
 @click.option("--calib", is_flag=True, help="Copy the calibration directory of the experiment along.")
-@click.option(
-    "--calib-dir", type=click.Path(file_okay=False), metavar="DIR", help="This one, not that beside the data."
-)
+@click.option("--calib-dir", type=click.Path(file_okay=False), metavar="DIR", help="With --calib: copy this directory.")
 @click.option(
     "--threshold",
     type=click.IntRange(min=0, max=0xFFFFFFFF),

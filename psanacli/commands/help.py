@@ -16,6 +16,7 @@ from psanacli.errors import UsageError, did_you_mean
         ("psana help", "all verbs"),
         ("psana help expressions", "the language of --where and --columns"),
         ("psana help events", "how events are named in --events and in lists"),
+        ("psana help masks", "the expression that says which pixels are bad"),
         ("psana help eventid list", "the same as psana eventid list --help"),
     ]
 )
@@ -24,7 +25,7 @@ from psanacli.errors import UsageError, did_you_mean
 def command(context: click.Context, topic: tuple[str, ...]) -> None:
     """Show the help of a verb, or a page of the manual.
 
-    Topics of the manual are expressions and events.
+    Topics of the manual are expressions, events and masks.
     """
     if len(topic) == 1 and topic[0] in manual.PAGES:
         width = min(shutil.get_terminal_size().columns, 100)

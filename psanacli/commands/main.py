@@ -42,7 +42,7 @@ VERBS = {
     "eventid": Entry("List, choose and save events, and find them again.", group=True),
     "extract": Entry("Extract chosen events into a reduced run, as XTC files.", parallel=True),
     "translate": Entry("Translate runs to HDF5 files.", parallel=True),
-    "calib": Entry("Look at calibration constants, and deploy them.", group=True),
+    "calib": Entry("Make, look at, check and deploy calibration constants.", group=True),
     "help": Entry("Show the help of a verb, or a page of the manual."),
 }
 

@@ -94,8 +94,8 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option(
     "--common-mode",
     metavar="MODE",
-    help="Common mode that --calib subtracts, such as median:rows=yes 1,25,25,100, none. Default: as the "
-    "constants say.",
+    help="Common mode that --calib subtracts: median:rows=yes, or numbers such as 1,25,25,100, or none.  "
+    "[default: as the constants say]",
 )
 @click.option(
     "--bad",

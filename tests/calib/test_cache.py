@@ -116,9 +116,7 @@ def test_dtypes_do_not_mix(place: Path, tmp_path: Path, settle: None) -> None:
     assert len(entries(place)) == 4
 
 
-def test_a_file_in_place_of_the_cache_is_no_error(
-    place: Path, tmp_path: Path, array: np.ndarray, settle: None
-) -> None:
+def test_a_file_in_place_of_the_cache_is_no_error(place: Path, tmp_path: Path, array: np.ndarray, settle: None) -> None:
     path = tmp_path / "0-end.data"
     write(path, array)
     place.parent.mkdir(parents=True)

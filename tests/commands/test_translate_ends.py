@@ -20,9 +20,7 @@ MANNERS = {"serial": (0, 1), "-j 2": (0, 2), "ranks": (3, 1)}
 
 def begin(here: Path, run: list[str], manner: str, *more: str) -> Process:
     count, threads = MANNERS[manner]
-    process = Process(
-        [*ranks(count), *PSANA, "translate", *run, "-o", here / "out.h5", "-j", threads, *more], cwd=here
-    )
+    process = Process([*ranks(count), *PSANA, "translate", *run, "-o", here / "out.h5", "-j", threads, *more], cwd=here)
     process.begun(max(1, count))
     return process
 

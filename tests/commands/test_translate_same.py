@@ -56,9 +56,7 @@ def test_every_type(
 
 
 @pytest.mark.parametrize(("manner", "count"), [("-j", 2), ("ranks", 2), ("ranks", 3), ("ranks, -j 2", 3)])
-def test_many_blocks(
-    long_run: list[str], long_alone: dict[str, Any], tmp_path: Path, manner: str, count: int
-) -> None:
+def test_many_blocks(long_run: list[str], long_alone: dict[str, Any], tmp_path: Path, manner: str, count: int) -> None:
     assert translate(long_run, tmp_path / "out.h5", manner, count) == long_alone
 
 

@@ -51,9 +51,7 @@ def whole(demo_run: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("words", [["translate", "--json"], ["info", "--json"], ["info", "--events", "0:3", "--json"]])
-def test_closed_streams(
-    here: Path, demo_run: list[str], whole: dict[str, Any], words: list[str], closed: str
-) -> None:
+def test_closed_streams(here: Path, demo_run: list[str], whole: dict[str, Any], words: list[str], closed: str) -> None:
     """A file that is made then must not get the number of a stream: whatever is printed would go into it."""
     output = ["-o", "out.h5"] if words[0] == "translate" else []
     done = shell(f'"$@" {closed}', words[0], *demo_run, *output, *words[1:])

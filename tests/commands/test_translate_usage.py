@@ -144,5 +144,3 @@ def test_several_runs_and_one_of_them_damaged(place: Path, demo_run: list[str]) 
     assert code == 4, errors
     assert errors.count("psana: error: ") == 1 and "-r0002-" in errors
     assert {path.name for path in place.glob("*-*.h5")} == {"xppdemo26-1.h5", "xppdemo26-2.h5"}
-
-

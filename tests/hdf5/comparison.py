@@ -165,5 +165,3 @@ def _compare_item(path: str, a: Any, b: Any, tally: Counter[str], what: str) -> 
         yield Difference("shape", path, f"chunks {a.chunks} != {b.chunks}")
     if space_of(a) is not None and (where := equal_values(a[()], b[()], tally, f"{what}: values")):
         yield Difference("value", path, where)
-
-

@@ -108,6 +108,7 @@ class Comparison:
         if mine != theirs:
             self.differ(path, mine, theirs)
 
+
 @dataclass
 class State:
     """What is recorded of an event, with everything that was in force there."""

@@ -300,9 +300,7 @@ def _shows_in_control(evidence: Evidence, triggers: Triggers, where: int, stream
     return False  # clocks and matches are compared by the checks themselves
 
 
-def _shows_among(
-    evidence: Evidence, triggers: Triggers, row: int, where: int, rows: list[int], what: str
-) -> bool:
+def _shows_among(evidence: Evidence, triggers: Triggers, row: int, where: int, rows: list[int], what: str) -> bool:
     """The same for what is seen only beside other datagrams."""
     if re.search("late by|before its predecessor", what):
         of_stream = [

@@ -29,9 +29,7 @@ MERGED = [
 
 
 @pytest.mark.parametrize(("name", "experiment", "number", "mode"), MERGED)
-def test_merged_events(
-    shared: Path, tally: Counter[str], name: str, experiment: str, number: int, mode: str
-) -> None:
+def test_merged_events(shared: Path, tally: Counter[str], name: str, experiment: str, number: int, mode: str) -> None:
     recorded = json.loads((shared / "lcls1" / name / f"{name}_merged_events.json").read_text())["runs"][str(number)]
     entry = recorded["xtc"] if recorded.get(mode) == "the same events as xtc" else recorded[mode]
     source = f"exp={experiment}:run={number}:dir={shared}/lcls1/{name}/xtc{':smd' if mode == 'smd' else ''}"

@@ -305,9 +305,7 @@ def test_events_are_what_has_equal_time_and_fiducial(shared: Path, tally: Counte
         mine = {}
         for event in run.events:
             rows = event.datagrams.tolist()
-            mine[event.id.seconds, event.id.nanoseconds, event.id.fiducials] = [
-                row for row in rows if stream[row] < 80
-            ]
+            mine[event.id.seconds, event.id.nanoseconds, event.id.fiducials] = [row for row in rows if stream[row] < 80]
             for row in rows:
                 if stream[row] >= 80:
                     left.remove(row)
