@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,16 +26,39 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what is in the background deaf to Ctrl-C, and all that the tests start would be so too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-BYTECODE = tempfile.mkdtemp(prefix="psanacli-bytecode-") if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) else ""
-"""Where Python may leave no bytecode beside the sources, it is kept here for the session: each of the hundreds of
-processes that the tests start would compile all of it again else, which takes it as long as its work."""
-if BYTECODE:
-    os.environ["PYTHONPYCACHEPREFIX"] = BYTECODE
+SCRATCH = "" if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix="psanacli-tests-")
+"""What is kept for the session, by all its processes: the cache of `psana`, which is not that of the user, and bytecode
+where Python may leave none beside the sources; each of the hundreds of processes would compile all modules again else,
+which takes it as long as its work."""
+if SCRATCH:
+    os.environ["XDG_CACHE_HOME"] = os.path.join(SCRATCH, "cache")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = os.path.join(SCRATCH, "bytecode")
+PATIENCE = 300
+"""Seconds after which a process is ended that a test waits for without saying how long: it hangs, on any machine."""
 
 
 def pytest_unconfigure() -> None:
-    if BYTECODE:
-        shutil.rmtree(BYTECODE, ignore_errors=True)
+    if SCRATCH:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Have an end to whatever a test waits for."""
+    communicate = subprocess.Popen.communicate
+
+    def with_an_end(process: Any, input: Any = None, timeout: float | None = None) -> Any:
+        try:
+            return communicate(process, input, PATIENCE if timeout is None else timeout)
+        except subprocess.TimeoutExpired:
+            if timeout is None:
+                process.kill()
+            raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "communicate", with_an_end)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ def run(*words, cwd):
 
     What it compiles is slow code: whether it builds and runs is looked at here, in a third of the time.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PSANA", "SIT_"))}
+    ours = ("PYTHON", "PSANA", "SIT_", "XDG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     kept["PSANACLI_OPTIMIZE"] = "0"
     done = subprocess.run([str(word) for word in words], cwd=cwd, env=kept, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

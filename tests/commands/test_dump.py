@@ -212,7 +212,7 @@ def test_a_closed_pipe_is_quiet(path):
     dump.stdout.close()
     err = dump.stderr.read()
     dump.stderr.close()
-    assert (dump.wait(), err) == (0, b"")
+    assert (dump.wait(60), err) == (0, b"")
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
