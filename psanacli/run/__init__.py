@@ -4,12 +4,13 @@ from psanacli.run.blocks import Block
 from psanacli.run.choice import Choice, Chosen
 from psanacli.run.codes import EventCodes
 from psanacli.run.config import Config, ConfigTimeline, Configuration
-from psanacli.run.datasource import Dataset, DataSource, RunFiles, explain, parse_datasource, resolve
+from psanacli.run.datasource import Dataset, DataSource, parse_datasource
 from psanacli.run.described import describe_event
 from psanacli.run.detectors import Detector, Detectors, main_array
 from psanacli.run.epics import Epics, Value, Variable
+from psanacli.run.event import Event, EventId
 from psanacli.run.eventlist import IDS, EventList, Operator
-from psanacli.run.events import Event, EventId, Events
+from psanacli.run.events import Events
 from psanacli.run.experiments import Experiment, Roots, calib_directory
 from psanacli.run.expressions import Expression, ExpressionError, RunColumns, Table
 from psanacli.run.files import XtcFile
@@ -29,9 +30,9 @@ from psanacli.run.indexes import (
 )
 from psanacli.run.indexstate import describe_index, list_runs
 from psanacli.run.joined import Joined
-from psanacli.run.listing import DEFAULT_COLUMNS, EventTable, split_columns
+from psanacli.run.listing import DEFAULT_COLUMNS, EventTable, event_values, split_columns
 from psanacli.run.live import LAG, TIMEOUT, Batch, LiveRun, follow_run
-from psanacli.run.missing import Bins, Presence
+from psanacli.run.missing import Bins, Presence, presence
 from psanacli.run.names import DetectorNames, FoundDetector, Names
 from psanacli.run.objects import Form, History, Key, Objects, Places, Product, chained, products_of
 from psanacli.run.opening import open_run, open_runs
@@ -41,6 +42,7 @@ from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
 from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock, Rooms, Unread
+from psanacli.run.resolving import RunFiles, explain, resolve
 from psanacli.run.run import Run
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
@@ -53,8 +55,6 @@ from psanacli.run.summary import (
     StepSummary,
     StreamSummary,
     TypeSummary,
-    event_values,
-    presence,
     summarise,
 )
 from psanacli.run.tables import (

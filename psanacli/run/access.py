@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
-    from psanacli.run.events import EventId
+    from psanacli.run.event import EventId
 
 Ints = NDArray[np.int64]
 Identities = NDArray[Any] | ArrayLike | Iterable["EventId"]

@@ -20,7 +20,7 @@ from psanacli.run.tables import Action
 from psanacli.xtc import ContributionFlag, Record, Source
 
 if TYPE_CHECKING:
-    from psanacli.run.events import Event
+    from psanacli.run.event import Event
     from psanacli.run.runtable import RunTable
 
 STORING = (Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_STEP)

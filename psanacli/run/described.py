@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from psanacli.run.event import Event
 from psanacli.run.eventlist import EventList
-from psanacli.run.events import Event
-from psanacli.run.summary import flag_names
+from psanacli.run.listing import flag_names
 from psanacli.run.tables import times_of
 from psanacli.xtc import Damage
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import NotFoundError, UsageError
-from psanacli.run.events import index_in
+from psanacli.run.event import index_in
 from psanacli.run.names import FoundDetector
 from psanacli.run.readers import Reader
 from psanacli.xtc import Batch, Record, Records, Source
 
 if TYPE_CHECKING:
-    from psanacli.run.events import Event
+    from psanacli.run.event import Event
     from psanacli.run.run import Run
 
 _SMALLEST_ARRAY = 2

@@ -40,7 +40,7 @@ from psanacli.xtc import (
 )
 
 if TYPE_CHECKING:
-    from psanacli.run.events import Event
+    from psanacli.run.event import Event
 
 _READING = (
     Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED,

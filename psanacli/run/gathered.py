@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.run.access import Ints, fields_of
-from psanacli.run.events import Event, Events
+from psanacli.run.event import Event
+from psanacli.run.events import Events
 
 if TYPE_CHECKING:
     from psanacli.run.run import Run

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psanacli.errors import NotFoundError, OutputError, UsageError
-from psanacli.run.datasource import RunFiles
 from psanacli.run.files import INDEX_DIRECTORY, SMALL_DIRECTORY, XtcFile
 from psanacli.run.growth import Before
 from psanacli.run.headers import RunHeaders
 from psanacli.run.index import Identity, IndexFault, RunIndex
+from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules
 from psanacli.xtc import FileTable, walk_file

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from psanacli.run.datasource import RunFiles
 from psanacli.run.indexes import find_index, index_paths, match
+from psanacli.run.resolving import RunFiles
 
 
 def describe_index(run: RunFiles) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psanacli.errors import UsageError
 from psanacli.run.events import Events
 from psanacli.run.expressions import Bound, Expression, RunColumns
+from psanacli.run.tables import EventFlag
 from psanacli.xtc import Damage
 
 if TYPE_CHECKING:
@@ -136,3 +137,31 @@ def _add(found: dict[str, list[str]], name: str, damage: Damage) -> None:
 
 
 __all__ = ["DEFAULT_COLUMNS", "EventTable", "split_columns"]
+
+
+def event_values(events: Events) -> Iterator[dict[str, Any]]:
+    """Give events as plain values: number, time (ISO 8601), stamp, step, codes and flags."""
+    run, table = events.run, events.table
+    columns = [table[name].tolist() for name in ("seconds", "nanoseconds", "fiducials", "vector", "step", "flags")]
+    times = np.datetime_as_string(events.times).tolist()
+    starts, codes = run.codes.starts.tolist(), run.codes.values.tolist()
+    names = {flags: flag_names(flags) for flags in set(columns[-1])}
+    for index, time, *numbers, flags in zip(np.asarray(events.indices).tolist(), times, *columns, strict=True):
+        seconds, nanoseconds, fiducials, vector, of_step = numbers
+        yield {
+            "run": run.number,
+            "event": index,
+            "time": time,
+            "seconds": seconds,
+            "nanoseconds": nanoseconds,
+            "fiducials": fiducials,
+            "vector": vector,
+            "step": of_step,
+            "codes": codes[starts[index] : starts[index + 1]],
+            "flags": names[flags],
+        }
+
+
+def flag_names(flags: int) -> list[str]:
+    """Return what an event is made of, and what is wrong with it, in words."""
+    return [str(flag.name).lower() for flag in EventFlag if flags & flag]

@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, NotFoundError, UsageError
-from psanacli.run.datasource import DataSource, RunFiles, resolve
-from psanacli.run.events import Event, Events
+from psanacli.run.datasource import DataSource
+from psanacli.run.event import Event
+from psanacli.run.events import Events
 from psanacli.run.files import XtcFile
 from psanacli.run.headers import RunHeaders
 from psanacli.run.listed import Listed
 from psanacli.run.opening import datasource_of
+from psanacli.run.resolving import RunFiles, resolve
 from psanacli.run.run import Run
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules, times_of

@@ -7,11 +7,15 @@ lies between is shown as partial, however large the bin.  Damage in one event of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.run.picture import GLYPH_HEIGHT, GLYPH_WIDTH, Canvas, Colour
+
+if TYPE_CHECKING:
+    from psanacli.run.run import Run
 
 ABSENT, PRESENT, DAMAGED, LOST = 0, 1, 2, 3
 """States of an object in an event; damaged: it can be had, with damage; lost: its damage is such that it cannot."""
@@ -210,3 +214,21 @@ def shown_share(part: int, whole: int) -> str:
     if whole == 0 or part in (0, whole):
         return f"{100 if part else 0} %"
     return f"{min(max(100 * part / whole, 0.1), 99.9):.1f} %"
+
+
+def presence(run: Run) -> Presence:
+    """Return where the objects of the events of a run are: a row for every type and source."""
+    table = run.table
+    keys = table.object_keys()
+    states = np.full((len(keys), len(table.events)), ABSENT, np.uint8)
+    sources = [key.source.identity for key in keys]
+    labels = []
+    for row, key in zip(states, keys, strict=True):
+        objects = table.objects(key.xtc_type, key.source)
+        row[objects.event[objects.stored]] = PRESENT
+        damaged = objects.damage != 0
+        row[objects.event[damaged]] = np.where(objects.stored[damaged], DAMAGED, LOST)
+        name = next((alias for alias, known in run.aliases.items() if known.same_as(key.source)), key.source.name)
+        several = sources.count(key.source.identity) > 1
+        labels.append(f"{name} {key.xtc_type.name.partition('.')[2]}" if several else name)
+    return Presence(tuple(labels), states, tuple(table.steps["first"].tolist()))

@@ -183,6 +183,11 @@ class Objects(Places):
     damage: NDArray[np.uint32]
     stored: NDArray[np.bool_]
 
+    def row_of(self, event: int) -> int | None:
+        """Return the row of an event, None when it has none."""
+        row = int(np.searchsorted(self.event, event))
+        return row if row < len(self) and int(self.event[row]) == event else None
+
     def __repr__(self) -> str:
         count = np.count_nonzero(self.stored)
         return f"<Objects {self.key}: in {count} events, damaged in {len(self) - count} more>"

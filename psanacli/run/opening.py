@@ -8,7 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from psanacli.errors import UsageError, did_you_mean
-from psanacli.run.datasource import DataSource, parse_datasource, resolve
+from psanacli.run.datasource import DataSource, parse_datasource
+from psanacli.run.resolving import resolve
 from psanacli.run.run import Run
 from psanacli.run.tables import Rules
 

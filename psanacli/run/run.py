@@ -21,7 +21,6 @@ from psanacli.run.blocks import Block, blocks_of, dataset_of
 from psanacli.run.codes import EventCodes
 from psanacli.run.columns import MAX_BYTES, Column
 from psanacli.run.config import Config, aliases_of
-from psanacli.run.datasource import RunFiles
 from psanacli.run.detectors import Detector, Detectors
 from psanacli.run.epics import Epics
 from psanacli.run.events import Events
@@ -35,6 +34,7 @@ from psanacli.run.origins import Origins
 from psanacli.run.payloads import Payloads
 from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
+from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import Steps

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from psanacli.errors import DataError, PsanaError
 from psanacli.run.detectors import main_array
-from psanacli.run.missing import ABSENT, DAMAGED, LOST, PRESENT, Presence
 from psanacli.run.objects import Key
 from psanacli.run.readers import Reader
 from psanacli.run.steps import CONTROL_DATA, CONTROL_NAMES
@@ -22,7 +21,6 @@ from psanacli.run.unknown import unknown_types
 from psanacli.xtc import Damage, Record, Records, Source
 
 if TYPE_CHECKING:
-    from psanacli.run.events import Events
     from psanacli.run.run import Run
 
 
@@ -409,49 +407,3 @@ def _epics(run: Run) -> Iterator[EpicsSummary]:
         value = last.value.tolist() if isinstance(last.value, np.ndarray) else last.value
         alarm = last.severity, last.status
         yield EpicsSummary(name, variable.alias, value, text, variable.units, *alarm, last.time, updates)
-
-
-def presence(run: Run) -> Presence:
-    """Return where the objects of the events of a run are: a row for every type and source."""
-    table = run.table
-    keys = table.object_keys()
-    states = np.full((len(keys), len(table.events)), ABSENT, np.uint8)
-    sources = [key.source.identity for key in keys]
-    labels = []
-    for row, key in zip(states, keys, strict=True):
-        objects = table.objects(key.xtc_type, key.source)
-        row[objects.event[objects.stored]] = PRESENT
-        damaged = objects.damage != 0
-        row[objects.event[damaged]] = np.where(objects.stored[damaged], DAMAGED, LOST)
-        name = next((alias for alias, known in run.aliases.items() if known.same_as(key.source)), key.source.name)
-        several = sources.count(key.source.identity) > 1
-        labels.append(f"{name} {key.xtc_type.name.partition('.')[2]}" if several else name)
-    return Presence(tuple(labels), states, tuple(table.steps["first"].tolist()))
-
-
-def event_values(events: Events) -> Iterator[dict[str, Any]]:
-    """Give events as plain values: number, time (ISO 8601), stamp, step, codes and flags."""
-    run, table = events.run, events.table
-    columns = [table[name].tolist() for name in ("seconds", "nanoseconds", "fiducials", "vector", "step", "flags")]
-    times = np.datetime_as_string(events.times).tolist()
-    starts, codes = run.codes.starts.tolist(), run.codes.values.tolist()
-    names = {flags: flag_names(flags) for flags in set(columns[-1])}
-    for index, time, *numbers, flags in zip(np.asarray(events.indices).tolist(), times, *columns, strict=True):
-        seconds, nanoseconds, fiducials, vector, of_step = numbers
-        yield {
-            "run": run.number,
-            "event": index,
-            "time": time,
-            "seconds": seconds,
-            "nanoseconds": nanoseconds,
-            "fiducials": fiducials,
-            "vector": vector,
-            "step": of_step,
-            "codes": codes[starts[index] : starts[index + 1]],
-            "flags": names[flags],
-        }
-
-
-def flag_names(flags: int) -> list[str]:
-    """Return what an event is made of, and what is wrong with it, in words."""
-    return [str(flag.name).lower() for flag in EventFlag if flags & flag]

@@ -2,6 +2,7 @@
 
 import sys
 
+from psanacli.xtc.batch import Batch
 from psanacli.xtc.catalogue import (
     EPICS,
     Enumeration,
@@ -13,7 +14,6 @@ from psanacli.xtc.catalogue import (
     type_name,
     type_names,
 )
-from psanacli.xtc.columns import Batch
 from psanacli.xtc.compress import Engine, compress, decompress, uncompressed_size
 from psanacli.xtc.contents import DatagramContents, DatagramError, FileContents, Item
 from psanacli.xtc.encode import encode

@@ -17,7 +17,7 @@ from psanacli.xtc.headers import Buffer
 from psanacli.xtc.record import Record, Records, head_struct, record_class
 
 if TYPE_CHECKING:
-    from psanacli.xtc.columns import Batch
+    from psanacli.xtc.batch import Batch
 
 _LARGEST = 2**31 - 1
 
@@ -247,7 +247,7 @@ class Layout:
         DataError
             An object does not fit into its payload; `fits` finds them beforehand.
         """
-        from psanacli.xtc.columns import Batch
+        from psanacli.xtc.batch import Batch
 
         return Batch(self, buffer, starts, sizes)
 

@@ -25,8 +25,7 @@ from psanacli.hdf5.reserved import Reserved, places_of
 from psanacli.run import Run
 from psanacli.run._read import copy_pieces
 from psanacli.run.reading import OpenFiles
-from psanacli.xtc import XTC
-from psanacli.xtc.columns import Batch
+from psanacli.xtc import XTC, Batch
 
 EVENTS = 6
 

@@ -59,9 +59,9 @@ def test_one_object_and_many(text, value):
     array = np.frombuffer(bytes(EVENT) * 3, method.dtype)
     function = compile_columns(text, EVENT.xtc_type)
     assert function is not None
-    from psanacli.xtc.columns import RecordColumns, _Values
+    from psanacli.xtc.columns import ColumnValues, RecordColumns
 
-    columns = np.broadcast_to(function(_Values(RecordColumns(method, array))), 3)
+    columns = np.broadcast_to(function(ColumnValues(RecordColumns(method, array))), 3)
     assert np.array_equal(columns.astype(float), [float(value)] * 3, equal_nan=True)
 
 

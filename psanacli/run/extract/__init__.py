@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from psanacli.run.datasource import RunFiles
 from psanacli.run.extract.plan import LEFT_OUT, WHOLE, Extraction, plan_extraction
 from psanacli.run.extract.rewriting import Recipe
 from psanacli.run.extract.tree import (
@@ -25,6 +24,7 @@ from psanacli.run.extract.writing import Advance, write_file
 from psanacli.run.files import INDEX_DIRECTORY, XtcFile
 from psanacli.run.indexes import build_index, save_index
 from psanacli.run.objects import Ints
+from psanacli.run.resolving import RunFiles
 from psanacli.run.run import Run
 from psanacli.xtc import index_file_of, small_file_of, write_index, write_small
 
