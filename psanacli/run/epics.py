@@ -122,6 +122,7 @@ class Variable:
         self._rows = rows
         self._control = control
         self.group = epics.places.group[rows]
+        self._last: tuple[int, Value] | None = None  # events that follow each other mostly have the same value
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -208,7 +209,15 @@ class Variable:
         """Return what was in force at an event, after a group (its number), or at the end (None); None for nothing."""
         group = self._epics.group_of(moment)
         row = int(np.searchsorted(self.group, group, side="right")) - 1
-        return self._value_of(row) if row >= 0 else None
+        if row < 0:
+            return None
+        last = self._last
+        if last is None or last[0] != row:
+            last = row, self._value_of(row)
+            if isinstance(last[1].value, np.ndarray):
+                return last[1]  # not kept: it belongs to who asked, who may change it
+            self._last = last
+        return last[1]
 
     def _value_of(self, row: int) -> Value:
         one = self._rows[row : row + 1]

@@ -144,12 +144,13 @@ def epics_heads(buffer: Buffer, starts: NDArray[np.int64], sizes: NDArray[np.int
     rows = np.flatnonzero(sizes >= 6)
     for offset, name in enumerate(("pvId", "dbrType", "numElements")):
         heads[name][rows] = read(rows, 2 * offset, "<i2")
-    for kind in RECORD_KINDS.values():
-        count = heads["numElements"].astype(np.int64)
-        room = sizes - kind.values
-        rows = np.flatnonzero((heads["dbrType"] == kind.dbr_type) & (count >= 0) & (room >= count * kind.item.itemsize))
-        if not len(rows):
+    count = heads["numElements"].astype(np.int64)
+    for number in np.unique(heads["dbrType"]).tolist():
+        kind = RECORD_KINDS.get(number)
+        if kind is None:
             continue
+        room = sizes - kind.values
+        rows = np.flatnonzero((heads["dbrType"] == number) & (count >= 0) & (room >= count * kind.item.itemsize))
         heads["complete"][rows] = True
         heads["values"][rows] = starts[rows] + kind.values
         heads["status"][rows] = read(rows, kind.dbr, "<u2")
