@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,3 +100,16 @@ def test_completions_work_in_the_shell(shell, generate, path_with_psana):
     )
     assert "translate" in done.stdout, done.stderr
     assert "demo" not in done.stdout
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_json_tells_is_in_the_documentation(path):
+    """A verb of a group stands under the heading of its group, by its own name."""
+    command = dict(zip(PATHS, psana.walk(TOP), strict=True))[path][0]
+    if not any("--json" in option.opts for option in command.params):
+        return
+    *groups, verb = path.split()[1:]
+    sections = (ROOT / "docs" / "json.md").read_text().split("\n## ")
+    alone = any(section.startswith(f"`psana {' '.join([*groups, verb])} ") for section in sections)
+    listed = (section for section in sections if groups and section.startswith(f"`psana {groups[0]} "))
+    assert alone or any(re.search(rf"^- [^:\n]*`{verb}`", section, re.MULTILINE) for section in listed)
