@@ -51,17 +51,28 @@ def build(plan: Plan, file: h5f.FileID) -> list[tuple[bytes, int]]:
 
 
 class _Tree:
-    """Groups by path, made when first asked for."""
+    """Groups by path, made when first asked for; a few stay open, as each takes memory."""
+
+    MOST_OPEN = 100
 
     def __init__(self, file: h5f.FileID) -> None:
-        self._known: dict[str, h5g.GroupID] = {"": h5g.open(file, b"/")}
+        self._file = file
+        self._made: set[str] = {""}
+        self._open: dict[str, h5g.GroupID] = {}
 
     def open(self, path: str) -> h5g.GroupID:
         """Return a group; it is made, and those above it, if it is not there."""
-        known = self._known.get(path)
+        known = self._open.get(path)
         if known is None:
-            parent, _, name = path.rpartition("/")
-            known = self._known[path] = h5g.create(self.open(parent), os.fsencode(name))
+            if path in self._made:
+                known = h5g.open(self._file, os.fsencode(path) or b"/")
+            else:
+                parent, _, name = path.rpartition("/")
+                known = h5g.create(self.open(parent), os.fsencode(name))
+                self._made.add(path)
+            if len(self._open) >= self.MOST_OPEN:
+                self._open.clear()
+            self._open[path] = known
         return known
 
 

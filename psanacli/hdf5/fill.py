@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from h5py import h5d, h5s
+from h5py import h5d, h5p, h5s
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError
@@ -403,18 +403,22 @@ class Placer:
         Begun.
     """
 
-    MOST_OPEN = 4000
+    MOST_OPEN = 1000
+    """Open datasets, each of which takes some kB of memory."""
+    MOST_CACHED = 32 << 20
+    """Bytes of chunks in their caches."""
 
     def __init__(self, plan: Plan, output: Output) -> None:
         self.plan = plan
         self.output = output
+        self._cached = 0
         self.changed: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self._blank: dict[int, list[Array]] = {}
 
     def __call__(self, block: Block, filled: Filled) -> None:
         """Place what a worker made, and make a checkpoint now and then."""
-        self.output.make_room(_room_of(filled.pieces))
+        self.output.make_room(_room_of(filled.pieces) + self._cached)
         with self.output.told():
             for piece in filled.pieces:
                 self._place(piece)
@@ -481,10 +485,8 @@ class Placer:
 
     def release(self) -> None:
         """Close all datasets; what they have in memory is written, which may fail."""
-        cached = (self.plan.datasets[number] for number in self.output.datasets)
-        sizes = (each.chunk * each.form.dtype.itemsize for each in cached if not self.plan.direct(each))
         masks = (2 * self.plan.datasets[number].rows for number in self._blank)
-        self.output.make_room(sum(sizes) + sum(masks))
+        self.output.make_room(self._cached + sum(masks))
         with self.output.told():
             self._close()
 
@@ -492,15 +494,21 @@ class Placer:
         for dataset in self.output.datasets.values():
             dataset._close()
         self.output.datasets.clear()
+        self._cached = 0
 
     def _dataset(self, number: int) -> h5d.DatasetID:
-        """Return an open dataset."""
+        """Return an open dataset, with a cache for a chunk that is made of several pieces."""
         dataset = self.output.datasets.get(number)
         if dataset is None:
-            if len(self.output.datasets) >= self.MOST_OPEN:
+            plan = self.plan.datasets[number]
+            pieced = plan.chunk > 1 and not self.plan.direct(plan)
+            size = plan.chunk * plan.form.dtype.itemsize if pieced else 0
+            if len(self.output.datasets) >= self.MOST_OPEN or self._cached + size > self.MOST_CACHED:
                 self.release()
-            dataset = h5d.open(self.output.file, os.fsencode(self.plan.datasets[number].path))
-            self.output.datasets[number] = dataset
+            access = h5p.create(h5p.DATASET_ACCESS)
+            access.set_chunk_cache(1, size, 1.0)
+            dataset = self.output.datasets[number] = h5d.open(self.output.file, os.fsencode(plan.path), access)
+            self._cached += size
         return dataset
 
     def _place(self, piece: Piece) -> None:

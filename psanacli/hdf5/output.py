@@ -5,8 +5,9 @@ lies a journal: a first line says what is made from what, further lines how many
 
 HDF5 keeps its metadata in memory, and by itself writes some of it at any time.  Here it is told not to: between two
 checkpoints only chunks are appended, so what a killed process leaves is the file as of its last checkpoint, plus
-bytes that nothing refers to.  At a checkpoint the file is closed and synced between two lines of the journal; who
-is killed just then has to start over, which the journal shows.  The end is a last checkpoint.
+bytes that nothing refers to.  Indices of chunks and rows of variable length thus stay in memory until a checkpoint,
+which is due when there are many of them.  At a checkpoint the file is closed and synced between two lines of the
+journal; who is killed just then has to start over, which the journal shows.  The end is a last checkpoint.
 
 A chunk that is written again with another size goes to another place, and HDF5 gives away its old one, to which the
 file on disk still refers.  So chunks with filters are written once; what has to be changed in them, or may be, is
@@ -16,7 +17,6 @@ changed within a checkpoint.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import resource
@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any
 
 import h5py
-from h5py import h5d, h5f, h5o, h5p
+from h5py import h5ac, h5d, h5f, h5o, h5p
 
 from psanacli.errors import OutputError
 from psanacli.hdf5.names import PROVENANCE
@@ -37,8 +37,12 @@ from psanacli.hdf5.object_header import set_shuffle_size
 CHECKPOINT_SECONDS = 10.0
 PLENTY = 1 << 30
 """Free bytes on a disk beyond which no room is taken in advance."""
-MOST_METADATA = 48 << 20
-"""Bytes of metadata in memory that ask for a checkpoint before its time."""
+MOST_METADATA = 40 << 20
+"""Bytes of metadata that were added since the last checkpoint and ask for the next before its time."""
+SMALL_CACHE = 256 << 10
+"""Bytes, as they are in the file, of metadata in memory where HDF5 may evict; it takes several times as much."""
+NODE_BYTES = 18 << 10
+"""What HDF5 has in memory of a node of an index of chunks, which in the file is an eighth of that."""
 
 Found = dict[str, dict[str, int]]
 """What was found wrong in the blocks that are done, by kind and group; the journal keeps it."""
@@ -96,6 +100,7 @@ class Output:
         self._diverted = False
         self._descriptor = -1
         self._room = 0
+        self._needed = -1
         self.datasets: dict[int, h5d.DatasetID] = {}
         self.file: h5f.FileID | None = None
 
@@ -210,23 +215,26 @@ class Output:
 
     def _create(self, build: Build) -> None:
         """Make the structure in memory and write it as it is: an error of the disk is then none of HDF5's."""
-        access = _access()
+        access = _access(evictions=True)  # it is all in memory once more already
         access.set_fapl_core(1 << 20, False)
         memory = h5f.create(b"structure", h5f.ACC_EXCL, h5p.create(h5p.FILE_CREATE), access)
         addresses = [(h5o.get_info(memory, name).addr, size) for name, size in build(memory)]
         h5f.flush(memory)
-        image = io.BytesIO(memory.get_file_image())
+        image = memory.get_file_image()
         memory.close()
-        for address, size in addresses:
-            set_shuffle_size(image, address, size)
         self.part.unlink(missing_ok=True)
-        _write_new(self.part, image.getvalue())
+        _write_new(self.part, image)
+        del image
+        with open(self.part, "r+b") as file:
+            for address, size in addresses:
+                set_shuffle_size(file, address, size)
         self._open()
 
     def _open(self) -> None:
         self.file = h5f.open(os.fsencode(self.part), h5f.ACC_RDWR, _access())
         self._descriptor = self.file.get_vfd_handle()
         self._room = os.fstat(self._descriptor).st_size
+        self._needed = -1
 
     def _close(self) -> None:
         if self.file is not None:
@@ -273,7 +281,26 @@ class Output:
         """Whether it is time for a checkpoint."""
         if time.monotonic() - self._checked > CHECKPOINT_SECONDS:
             return True
-        return self.file is not None and self.file.get_mdc_size()[0] > MOST_METADATA
+        metadata = self._metadata()
+        if self._needed < 0:
+            self._needed = metadata  # by the datasets that are filled now: another checkpoint would not change that
+        return metadata - self._needed > MOST_METADATA
+
+    def _metadata(self) -> int:
+        """Return the most bytes that HDF5 may have in memory for what it keeps of the file."""
+        if self.file is None:
+            return 0
+        _, _, size, entries = self.file.get_mdc_size()
+        return int(size) + int(entries) * NODE_BYTES
+
+    @contextmanager
+    def evicting(self) -> Iterator[None]:
+        """Let HDF5 write metadata when it likes: nothing was placed since the file was opened."""
+        assert self.file is not None
+        kept = self.file.get_mdc_config()
+        self.file.set_mdc_config(_cache(evictions=True))
+        yield
+        self.file.set_mdc_config(kept)
 
     def checkpoint(self, done: int, found: Found, change: Callable[[], None] = lambda: None) -> None:
         """Make the first `done` blocks safe.  The file is closed and opened again; no dataset may be open.
@@ -389,16 +416,23 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
     return "from other files"
 
 
-def _access() -> h5p.PropFAID:
+def _access(*, evictions: bool = False) -> h5p.PropFAID:
     """Return how files are opened: for every HDF5, metadata kept in memory, identifiers closed with the file."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_EARLIEST, h5f.LIBVER_LATEST)
     access.set_fclose_degree(h5f.CLOSE_STRONG)
-    cache = access.get_mdc_config()
-    cache.evictions_enabled = False
-    cache.incr_mode = cache.flash_incr_mode = cache.decr_mode = 0
-    access.set_mdc_config(cache)
+    access.set_mdc_config(_cache(evictions=evictions))
+    access.set_cache(0, 1, 0, 0.0)  # of chunks: else each open dataset has a table of 64 kB for chunks it may get
     return access
+
+
+def _cache(*, evictions: bool) -> h5ac.CacheConfig:
+    """Return how many metadata HDF5 keeps in memory: few, or all."""
+    cache = h5p.create(h5p.FILE_ACCESS).get_mdc_config()
+    cache.evictions_enabled = evictions
+    cache.min_size = cache.initial_size = SMALL_CACHE
+    cache.incr_mode = cache.flash_incr_mode = cache.decr_mode = 0
+    return cache
 
 
 def _write_new(path: Path, content: bytes) -> None:

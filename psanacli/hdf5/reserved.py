@@ -36,10 +36,10 @@ class Reserved:
     def __init__(self, plan: Plan, output: Output) -> None:
         self._path = output.path
         self._places: dict[int, Ints] = {}
-        with output.told():
+        assert output.file is not None
+        with output.told(), output.evicting():
             for number, dataset in enumerate(plan.datasets):
                 if plan.reserved(dataset):
-                    assert output.file is not None
                     found = h5d.open(output.file, os.fsencode(dataset.path))
                     found.set_extent((dataset.rows,))
                     self._places[number] = places_of(found, dataset.rows)

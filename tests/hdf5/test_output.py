@@ -22,6 +22,9 @@ from psanacli.demo import Sample
 from psanacli.errors import OutputError
 from psanacli.hdf5.output import Output
 
+MOST = 1 << 20
+"""Bytes of metadata that ask for a checkpoint in a test: those of some dozen nodes of indices."""
+
 
 def command(here: Path, sample: Sample, out: Path, *more: str) -> list[str]:
     return [sys.executable, str(here / "program.py"), str(sample.root), sample.datasource, str(out), *more]
@@ -145,6 +148,30 @@ def test_existing_file_is_kept(sample: Sample, tmp_path: Path, capsys: pytest.Ca
     assert run([*words, "--overwrite"]) == 0
     with h5py.File(out) as file:
         assert file.attrs[":schema:version"] == 5
+
+
+def test_many_chunks_ask_for_checkpoints(
+    sample: Sample, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What HDF5 keeps of the file between checkpoints is bounded, however long the run is and the time between them."""
+    monkeypatch.setattr("psanacli.hdf5.tables.BLOCK_BYTES", 1 << 14)
+    monkeypatch.setattr("psanacli.hdf5.output.CHECKPOINT_SECONDS", 3600.0)
+    monkeypatch.setattr("psanacli.hdf5.output.MOST_METADATA", MOST)
+    kept, asked = [], Output.checkpoint_due.fget
+    assert asked is not None
+
+    def due(self: Output) -> bool:
+        answer = asked(self)
+        kept.append((answer, self._metadata() - self._needed))
+        return bool(answer)
+
+    monkeypatch.setattr(Output, "checkpoint_due", property(due))
+    out = tmp_path / "out.h5"
+    assert run(["translate", sample.datasource, "--root", str(sample.root), "-o", str(out), "-q"]) == 0
+    asking = [index for index, (answer, _) in enumerate(kept) if answer]
+    assert 1 < len(asking) < len(kept) - 2, "now and then"
+    assert all(size <= MOST for answer, size in kept if not answer)
+    assert not differences(whole, out)
 
 
 def test_two_at_once(tmp_path: Path) -> None:
