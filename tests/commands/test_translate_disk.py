@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands.cluster import OFTEN, PSANA, Process, contents, finish, hidden, inside, psana, ranks
+from commands.cluster import OFTEN, PSANA, Process, contents, environment, finish, hidden, inside, psana, ranks
 
 
 @pytest.fixture
@@ -111,3 +112,38 @@ def test_the_demo_on_a_full_disk(small_disk: Path) -> None:
     assert (code, errors.count("psana: error: ")) == (5, 1), errors
     assert "No space left on device" in errors
     assert not [path for path in small_disk.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def broken_disk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A library whose writes fail, see ``broken_disk.c``."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    library = tmp_path_factory.mktemp("library") / "broken_disk.so"
+    source = Path(__file__).with_name("broken_disk.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
+    return str(library)
+
+
+@pytest.mark.parametrize("manner", [["-j", 1], ["--compression", "none", "-j", 2]])
+def test_a_disk_that_breaks(here: Path, demo_run: list[str], broken_disk: str, manner: list[object]) -> None:
+    """HDF5 does not survive a write that fails; we do, at the first, one in the middle, and one of the last.
+
+    That is of the metadata. Now and then a single write fails, and all others would work.
+    """
+    words = [*PSANA, "translate", *demo_run, "-o", "out.h5", "--events", "0:30", *manner]
+    wishes = {"LD_PRELOAD": broken_disk, "BROKEN_FILE": ".out.h5.part"}
+    code, _, errors = finish(Process(words, cwd=here, env=environment(**wishes, BROKEN_COUNT=str(here / "count"))))
+    assert code == 0, errors
+    count = int((here / "count").read_text())
+    for path in here.iterdir():
+        path.unlink()
+    assert count > 50
+    for after in (0, count // 2, count - 2):
+        once = {"BROKEN_FOR": "1"} if after % 2 else {}
+        process = Process(words, cwd=here, env=environment(**wishes, **once, BROKEN_AFTER=str(after)))
+        code, _, errors = finish(process)
+        assert (code, errors.count("psana: error: ")) == (5, 1), (after, count, errors)
+        assert "out.h5: cannot be written: Input/output error" in errors
+        assert list(here.iterdir()) == []
