@@ -1,4 +1,4 @@
-/* From raw values to corrected ones: the parts that touch every pixel once.
+/* From raw values to corrected ones, where each pixel has one pedestal and one factor.
 
    Masked pixels have the factor 0, so a mask costs nothing; adding 0 makes their -0 a 0, as it is for every other
    pixel.  Where a pedestal or a raw value may be NaN or infinite, which times 0 is no 0, `blank` follows. */
@@ -8,14 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #include "vector.h"
-
-/* Pixels that are worked on at once: what one loop writes is in the cache when the next one reads it. */
-enum { STRETCH = 2048 };
 
 /* What is multiplied in double precision, and rounded once, before the factor: two values, or one for each pixel. */
 typedef struct {
@@ -24,109 +17,192 @@ typedef struct {
     const double *each;
 } GainMap;
 
-PSANACLI_CLONES
-static void scale(float *restrict out, const float *restrict factor, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] = out[i] * factor[i] + 0.0f;
-}
-
 /* An image that is larger than this goes past the caches: a plain store would first read what it overwrites. */
 enum { LARGE = 1 << 20 };
 
-/* Pixels that are made at once, and then stored. */
-enum { LINE = 64 };
+/* Half of an image is converted to double precision and back, which compilers do with many steps in between.  So here
+   are eight pixels at once by hand, for processors that have AVX2; what follows is the same in plain C. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define BY_EIGHTS __attribute__((target("avx2"), always_inline)) static inline
 
-static inline void store_line(float *restrict to, const float *restrict line, int streams)
+BY_EIGHTS __m256 eight_u1(const uint8_t *raw)
 {
-#if defined(__SSE2__)
-    if (streams) {
-        for (int i = 0; i < LINE; i += 4)
-            _mm_stream_ps(to + i, _mm_load_ps(line + i));
-        return;
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)raw)));
+}
+
+BY_EIGHTS __m256 eight_u2(const uint16_t *raw)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)raw)));
+}
+
+BY_EIGHTS __m256 eight_i2(const int16_t *raw)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)raw)));
+}
+
+BY_EIGHTS __m256 eight_i4(const int32_t *raw)
+{
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)raw));
+}
+
+BY_EIGHTS __m256 eight_f4(const float *raw)
+{
+    return _mm256_loadu_ps(raw);
+}
+
+/* Four pixels less the common mode. */
+BY_EIGHTS __m128 four_less(__m128 v, double number)
+{
+    return _mm256_cvtpd_ps(_mm256_sub_pd(_mm256_cvtps_pd(v), _mm256_set1_pd(number)));
+}
+
+/* The gains of four pixels. */
+BY_EIGHTS __m256d four_gains(const GainMap *map, int64_t i)
+{
+    int32_t high;
+    if (map->is_high == NULL)
+        return _mm256_loadu_pd(map->each + i);
+    memcpy(&high, map->is_high + i, sizeof high);
+    const __m256i sign = _mm256_slli_epi64(_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(high)), 63);
+    return _mm256_blendv_pd(_mm256_set1_pd(map->low), _mm256_set1_pd(map->high), _mm256_castsi256_pd(sign));
+}
+
+BY_EIGHTS __m128 four_scaled(__m128 v, const GainMap *map, int64_t i)
+{
+    return _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtps_pd(v), four_gains(map, i)));
+}
+
+/* Eight pixels without pedestals: less the common mode, times gains and factor, to their place. */
+BY_EIGHTS void eight_finished(__m256 v, double number, const GainMap *map, const float *factor, float *out, int64_t i,
+                              int streams)
+{
+    if (map != NULL || number != 0.0) {
+        __m128 first = four_less(_mm256_castps256_ps128(v), number), second = four_less(_mm256_extractf128_ps(v, 1), number);
+        if (map != NULL) {
+            first = four_scaled(first, map, i);
+            second = four_scaled(second, map, i + 4);
+        }
+        v = _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
     }
-#endif
-    memcpy(to, line, LINE * sizeof *line);
+    v = _mm256_add_ps(_mm256_mul_ps(v, _mm256_loadu_ps(factor + i)), _mm256_setzero_ps());
+    if (streams) {
+        _mm_stream_ps(out + i, _mm256_castps256_ps128(v));
+        _mm_stream_ps(out + i + 4, _mm256_extractf128_ps(v, 1));
+    } else
+        _mm256_storeu_ps(out + i, v);
+}
+
+/* The loop with what is the same for all pixels known, so that it is not asked for each. */
+#define EIGHTS(NAME, EIGHT, RAW)                                                                                         \
+    __attribute__((target("avx2"))) static int64_t NAME(const RAW *raw, const float *pedestals, double number,            \
+                                                        const GainMap *map, const float *factor, float *out,             \
+                                                        int64_t first, int64_t stop, int streams)                        \
+    {                                                                                                                    \
+        int64_t i = first;                                                                                               \
+        const GainMap two = map != NULL ? *map : (GainMap){NULL, 1.0, 1.0, NULL};                                        \
+        if (map == NULL && number == 0.0)                                                                                \
+            for (; i + 8 <= stop; i += 8)                                                                                \
+                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), 0.0, NULL, factor, out, i, \
+                               streams);                                                                                 \
+        else if (map == NULL)                                                                                            \
+            for (; i + 8 <= stop; i += 8)                                                                                \
+                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), number, NULL, factor, out, \
+                               i, streams);                                                                              \
+        else                                                                                                             \
+            for (; i + 8 <= stop; i += 8)                                                                                \
+                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), number, &two, factor, out, \
+                               i, streams);                                                                              \
+        return i;                                                                                                        \
+    }
+
+static inline int by_eights(void)
+{
+    return __builtin_cpu_supports("avx2");
 }
 
 /* All that was streamed is there for other threads. */
-static inline void end_stream(int streams)
+static inline void end_streams(void)
 {
-#if defined(__SSE2__)
-    if (streams)
-        _mm_sfence();
-#endif
+    _mm_sfence();
+}
+#else
+#define EIGHTS(NAME, EIGHT, RAW)                                                                                         \
+    static int64_t NAME(const RAW *raw, const float *pedestals, double number, const GainMap *map, const float *factor,  \
+                        float *out, int64_t first, int64_t stop, int streams)                                            \
+    {                                                                                                                    \
+        return first;                                                                                                    \
+    }
+
+static inline int by_eights(void)
+{
+    return 0;
 }
 
-/* The last step: VALUE of pixel i less the common mode (0: none), times gain map (NULL: none) and factor. */
-#define STORE(EXPRESSION)                                                                                                \
-    do {                                                                                                                 \
-        float line[LINE] __attribute__((aligned(32)));                                                                   \
-        int64_t i = 0;                                                                                                   \
-        for (; i < n && ((uintptr_t)(out + i) & 15); i++)                                                                \
-            out[i] = (EXPRESSION)*factor[i] + 0.0f;                                                                      \
-        for (int64_t at = i; at + LINE <= n; i = at += LINE) {                                                           \
-            for (int k = 0; k < LINE; k++) {                                                                             \
-                i = at + k;                                                                                              \
-                line[k] = (EXPRESSION)*factor[i] + 0.0f;                                                                 \
-            }                                                                                                            \
-            store_line(out + at, line, streams);                                                                         \
-        }                                                                                                                \
-        for (; i < n; i++)                                                                                               \
-            out[i] = (EXPRESSION)*factor[i] + 0.0f;                                                                      \
-        end_stream(streams);                                                                                             \
-    } while (0)
-#define FINISH(VALUE)                                                                                                    \
+static inline void end_streams(void)
+{
+}
+#endif
+
+/* Pixels one after the other: VALUE of pixel i less the common mode (0: none), times gain map (NULL: none) and factor. */
+#define ONE_BY_ONE(VALUE)                                                                                                \
     do {                                                                                                                 \
         if (map == NULL && number == 0.0)                                                                                \
-            STORE(VALUE);                                                                                                \
+            for (int64_t i = first; i < stop; i++)                                                                       \
+                out[i] = (VALUE)*factor[i] + 0.0f;                                                                       \
         else if (map == NULL)                                                                                            \
-            STORE((float)((double)(VALUE) - number));                                                                    \
-        else if (map->is_high != NULL) {                                                                                 \
-            const uint8_t *restrict is_high = map->is_high + first;                                                      \
-            const double low = map->low, high = map->high;                                                               \
-            STORE((float)((double)(float)((double)(VALUE) - number) * (is_high[i] ? high : low)));                       \
-        } else {                                                                                                         \
-            const double *restrict each = map->each + first;                                                             \
-            STORE((float)((double)(float)((double)(VALUE) - number) * each[i]));                                         \
-        }                                                                                                                \
+            for (int64_t i = first; i < stop; i++)                                                                       \
+                out[i] = (float)((double)(VALUE) - number) * factor[i] + 0.0f;                                           \
+        else                                                                                                             \
+            for (int64_t i = first; i < stop; i++) {                                                                     \
+                const double gain = map->is_high == NULL ? map->each[i] : map->is_high[i] ? map->high : map->low;        \
+                out[i] = (float)((double)(float)((double)(VALUE) - number) * gain) * factor[i] + 0.0f;                   \
+            }                                                                                                            \
     } while (0)
 
-/* For each type of raw values: subtract the pedestals; the same and the last step, of the pixels first .. stop-1. */
-#define OF_RAW(SUBTRACT, WHOLE, RAW)                                                                                     \
+/* For each type of raw values: subtract the pedestals; the same and all that follows, of the pixels first .. stop-1. */
+#define OF_RAW(SUBTRACT, WHOLE, EIGHT, RAW)                                                                              \
     PSANACLI_CLONES static void SUBTRACT(const RAW *restrict raw, const float *restrict pedestals, float *restrict out,   \
                                          int64_t n)                                                                      \
     {                                                                                                                    \
         for (int64_t i = 0; i < n; i++)                                                                                  \
             out[i] = (float)raw[i] - pedestals[i];                                                                       \
     }                                                                                                                    \
-    PSANACLI_CLONES static void WHOLE(const RAW *restrict raw, const float *restrict pedestals, double number,            \
-                                      const GainMap *map, const float *restrict factor, float *restrict out,              \
-                                      int64_t first, int64_t stop, int streams)                                          \
+    EIGHTS(WHOLE##_eights, EIGHT, RAW)                                                                                   \
+    static void WHOLE##_singles(const RAW *restrict raw, const float *restrict pedestals, double number,                 \
+                                const GainMap *map, const float *restrict factor, float *restrict out, int64_t first,    \
+                                int64_t stop)                                                                            \
     {                                                                                                                    \
-        const int64_t n = stop - first;                                                                                  \
-        raw += first, pedestals += first, factor += first, out += first;                                                 \
-        FINISH((float)raw[i] - pedestals[i]);                                                                            \
+        ONE_BY_ONE((float)raw[i] - pedestals[i]);                                                                        \
+    }                                                                                                                    \
+    static void WHOLE(const RAW *raw, const float *pedestals, double number, const GainMap *map, const float *factor,    \
+                      float *out, int64_t first, int64_t stop, int streams)                                              \
+    {                                                                                                                    \
+        int64_t i = first;                                                                                               \
+        if (by_eights()) {                                                                                               \
+            while (i < stop && ((uintptr_t)(out + i) & 15))                                                              \
+                i++;                                                                                                     \
+            WHOLE##_singles(raw, pedestals, number, map, factor, out, first, i);                                         \
+            i = WHOLE##_eights(raw, pedestals, number, map, factor, out, i, stop, streams);                              \
+        }                                                                                                                \
+        WHOLE##_singles(raw, pedestals, number, map, factor, out, i, stop);                                              \
     }
-OF_RAW(pedestal_u1, whole_u1, uint8_t)
-OF_RAW(pedestal_u2, whole_u2, uint16_t)
-OF_RAW(pedestal_i2, whole_i2, int16_t)
-OF_RAW(pedestal_i4, whole_i4, int32_t)
-OF_RAW(pedestal_f4, whole_f4, float)
+OF_RAW(pedestal_u1, whole_u1, eight_u1, uint8_t)
+OF_RAW(pedestal_u2, whole_u2, eight_u2, uint16_t)
+OF_RAW(pedestal_i2, whole_i2, eight_i2, int16_t)
+OF_RAW(pedestal_i4, whole_i4, eight_i4, int32_t)
+OF_RAW(pedestal_f4, whole_f4, eight_f4, float)
 #undef OF_RAW
+#undef EIGHTS
 
 /* The last step in place, which the caches have already. */
 PSANACLI_CLONES
-static void finish(float *restrict out, const GainMap *map, const float *restrict factor, int64_t first, int64_t stop)
+static void finish(float *restrict out, double number, const GainMap *map, const float *restrict factor, int64_t first,
+                   int64_t stop)
 {
-    const double number = 0.0;
-    const int64_t n = stop - first;
-    const int streams = 0;
-    factor += first, out += first;
-    FINISH(out[i]);
+    ONE_BY_ONE(out[i]);
 }
-#undef FINISH
-#undef STORE
+#undef ONE_BY_ONE
 
 /* Bad pixels become 0, whatever they were. */
 PSANACLI_CLONES
@@ -134,104 +210,6 @@ static void blank(float *restrict out, const uint8_t *restrict mask, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         out[i] = mask[i] ? out[i] : 0.0f;
-}
-
-/* The plane of constants of each pixel: its two top bits, or what the configuration says for bit 14 clear and set. */
-PSANACLI_CLONES
-static void planes_by_bits(const uint16_t *restrict raw, uint8_t *restrict plane, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        plane[i] = (uint8_t)(raw[i] >> 14);
-}
-
-PSANACLI_CLONES
-static void planes_by_switch(const uint16_t *restrict raw, const uint8_t *restrict clear, const uint8_t *restrict set,
-                             uint8_t *restrict plane, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        plane[i] = raw[i] & 0x4000 ? set[i] : clear[i];
-}
-
-PSANACLI_CLONES
-static void subtract_low_bits(const uint16_t *restrict raw, const float *restrict pedestals, float *restrict out, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] = (float)(raw[i] & 0x3fff) - pedestals[i];
-}
-
-/* Whether pixels are all in one plane. */
-static inline int in_one_plane(const uint8_t *plane, int64_t n, uint8_t number)
-{
-    uint64_t differs = 0, eight;
-    const uint64_t expected = number * UINT64_C(0x0101010101010101);
-    int64_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&eight, plane + i, 8);
-        differs |= eight ^ expected;
-    }
-    for (; i < n; i++)
-        differs |= plane[i] ^ number;
-    return !differs;
-}
-
-/* Pixels mostly come in one plane, so they are taken by so many, and only those of several planes one by one. */
-enum { TOGETHER = 32 };
-
-/* The number of pixels before `n` that go on as the first ones: all in one plane, or not. */
-static int64_t alike(const uint8_t *plane, int64_t n, int *single)
-{
-    int64_t at = n < TOGETHER ? n : TOGETHER;
-    *single = in_one_plane(plane, at, plane[0]);
-    while (at < n) {
-        const int64_t more = n - at < TOGETHER ? n - at : TOGETHER;
-        if (in_one_plane(plane + at, more, *single ? plane[0] : plane[at]) != *single)
-            break;
-        at += more;
-    }
-    return at;
-}
-
-/* Subtract the pedestal of each pixel's plane; `size` is the number of pixels of one plane. */
-static void subtract_ranged(const uint16_t *restrict raw, const uint8_t *restrict plane, const float *restrict pedestals,
-                            int64_t size, float *restrict out, int64_t first, int64_t stop)
-{
-    raw += first, pedestals += first, out += first;
-    for (int64_t at = 0; at < stop - first;) {
-        int single;
-        const int64_t end = at + alike(plane + at, stop - first - at, &single);
-        if (single)
-            subtract_low_bits(raw + at, pedestals + plane[at] * size + at, out + at, end - at);
-        else
-            for (int64_t i = at; i < end; i++)
-                out[i] = (float)(raw[i] & 0x3fff) - pedestals[plane[i] * size + i];
-        at = end;
-    }
-}
-
-/* Multiply by the factor of each pixel's plane. */
-static void scale_ranged(float *restrict out, const uint8_t *restrict plane, const float *restrict factor, int64_t size,
-                         int64_t first, int64_t stop)
-{
-    factor += first, out += first;
-    for (int64_t at = 0; at < stop - first;) {
-        int single;
-        const int64_t end = at + alike(plane + at, stop - first - at, &single);
-        if (single)
-            scale(out + at, factor + plane[at] * size + at, end - at);
-        else
-            for (int64_t i = at; i < end; i++)
-                out[i] = out[i] * factor[plane[i] * size + i] + 0.0f;
-        at = end;
-    }
-}
-
-/* Which pixels take part in the common mode: good ones in one of some planes. */
-PSANACLI_CLONES
-static void taking_part(const uint8_t *restrict plane, const uint8_t *restrict mask, uint32_t planes, uint8_t *restrict good,
-                        int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        good[i] = (uint8_t)(mask[i] && (planes >> (plane[i] & 31) & 1));
 }
 
 #endif

@@ -11,15 +11,16 @@
 #include "regions.h"
 
 #if defined(__GNUC__)
-#define PREFETCH(address, where) __builtin_prefetch(address, 0, where)
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
-#define PREFETCH(address, where) ((void)0)
+#define PREFETCH(address) ((void)0)
 #endif
 
 /* Values so small, and doubled pedestals from 0 on, have differences of 15 bits and a sign. */
 enum { LEFT_OUT = -1, SMALL = 0x3fff };
 
-/* Counting leaves the memory idle: what comes next is fetched meanwhile. */
+/* Counting leaves the memory idle: what comes next is fetched meanwhile, so many pixels at a time; raw values and
+   pedestals for the next count, and two arrays of which somebody else takes as many pixels after this count. */
 enum { FETCHED = 32 };
 
 typedef struct {
@@ -28,8 +29,22 @@ typedef struct {
     int64_t count;
 } DoubledPedestals;
 
-/* For each type of raw values: the bins of up to PIECE of them, and the counts of a span. */
-#define OF_RAW(IN_INTEGERS, COUNT, SUBTRACT, RAW)                                                                        \
+static int64_t first_from(const DoubledPedestals *all, int64_t pixel)
+{
+    int64_t low = 0, high = all->count;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (all->others[middle] < pixel)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* For each type of raw values: the bins of up to PIECE of them; counting n pixels from `at` on; and those of
+   the pixels first .. stop-1 that are counted one by one. */
+#define OF_RAW(IN_INTEGERS, COUNT, OTHERS, SUBTRACT, RAW)                                                                \
     PSANACLI_CLONES static int IN_INTEGERS(const RAW *restrict raw, const int16_t *restrict doubled, int64_t n,          \
                                            uint16_t *restrict bins)                                                      \
     {                                                                                                                    \
@@ -48,58 +63,44 @@ typedef struct {
         }                                                                                                                \
         return 1;                                                                                                        \
     }                                                                                                                    \
-    static void COUNT(const RAW *raw, const float *pedestals, const DoubledPedestals *all, int64_t first, int64_t stop,  \
-                      const Scratch *scratch)                                                                            \
+    static void COUNT(const RAW *raw, const float *pedestals, const DoubledPedestals *all, int64_t at, int64_t n,        \
+                      const Scratch *scratch, const float *next, const float *also_next)                                 \
     {                                                                                                                    \
-        float values[PIECE];                                                                                             \
-        uint8_t good[PIECE];                                                                                             \
-        memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);                                       \
-        for (int64_t at = first; at < stop; at += PIECE) {                                                               \
-            const int64_t n = stop - at < PIECE ? stop - at : PIECE;                                                     \
-            if (!IN_INTEGERS(raw + at, all->doubled + at, n, scratch->bins)) {                                           \
-                SUBTRACT(raw + at, pedestals + at, values, n);                                                           \
-                for (int64_t i = 0; i < n; i++)                                                                          \
-                    good[i] = all->doubled[at + i] >= 0;                                                                 \
-                bins_of_f4(values, good, n, scratch->bins);                                                              \
-            }                                                                                                            \
-            for (int64_t i = 0; i < n; i += FETCHED) {                                                                   \
-                const int64_t next = at + PIECE + i;                                                                     \
-                if (next < stop) {                                                                                       \
-                    PREFETCH(raw + next, 3);                                                                             \
-                    PREFETCH(all->doubled + next, 3);                                                                    \
-                    PREFETCH(pedestals + at + i, 2);                                                                     \
-                    PREFETCH(pedestals + at + i + FETCHED / 2, 2);                                                       \
-                }                                                                                                        \
-                count_bins(scratch, i, n - i < FETCHED ? n : i + FETCHED);                                               \
-            }                                                                                                            \
+        if (!IN_INTEGERS(raw + at, all->doubled + at, n, scratch->bins)) {                                               \
+            float values[PIECE];                                                                                         \
+            uint8_t good[PIECE];                                                                                         \
+            SUBTRACT(raw + at, pedestals + at, values, n);                                                               \
+            for (int64_t i = 0; i < n; i++)                                                                              \
+                good[i] = all->doubled[at + i] >= 0;                                                                     \
+            bins_of_f4(values, good, n, scratch->bins);                                                                  \
         }                                                                                                                \
+        for (int64_t i = 0; i < n; i += FETCHED) {                                                                       \
+            PREFETCH(raw + at + n + i);                                                                                  \
+            PREFETCH(all->doubled + at + n + i);                                                                         \
+            PREFETCH(next + i);                                                                                          \
+            PREFETCH(next + i + FETCHED / 2);                                                                            \
+            PREFETCH(also_next + i);                                                                                     \
+            PREFETCH(also_next + i + FETCHED / 2);                                                                       \
+            count_bins(scratch, i, n - i < FETCHED ? n : i + FETCHED);                                                   \
+        }                                                                                                                \
+    }                                                                                                                    \
+    static void OTHERS(const RAW *raw, const float *pedestals, const DoubledPedestals *all, int64_t first, int64_t stop, \
+                       const Scratch *scratch)                                                                           \
+    {                                                                                                                    \
         for (int64_t k = first_from(all, first); k < all->count && all->others[k] < stop; k++) {                         \
             const int64_t at = all->others[k];                                                                           \
             const uint8_t is_good = 1;                                                                                   \
-            SUBTRACT(raw + at, pedestals + at, values, 1);                                                               \
-            bins_of_f4(values, &is_good, 1, scratch->bins);                                                              \
+            float value;                                                                                                 \
+            SUBTRACT(raw + at, pedestals + at, &value, 1);                                                               \
+            bins_of_f4(&value, &is_good, 1, scratch->bins);                                                              \
             count_bins(scratch, 0, 1);                                                                                   \
         }                                                                                                                \
-        add_copies(scratch);                                                                                             \
     }
 
-static int64_t first_from(const DoubledPedestals *all, int64_t pixel)
-{
-    int64_t low = 0, high = all->count;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (all->others[middle] < pixel)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-OF_RAW(in_integers_u1, count_u1, pedestal_u1, uint8_t)
-OF_RAW(in_integers_u2, count_u2, pedestal_u2, uint16_t)
-OF_RAW(in_integers_i2, count_i2, pedestal_i2, int16_t)
-OF_RAW(in_integers_i4, count_i4, pedestal_i4, int32_t)
+OF_RAW(in_integers_u1, count_u1, others_u1, pedestal_u1, uint8_t)
+OF_RAW(in_integers_u2, count_u2, others_u2, pedestal_u2, uint16_t)
+OF_RAW(in_integers_i2, count_i2, others_i2, pedestal_i2, int16_t)
+OF_RAW(in_integers_i4, count_i4, others_i4, pedestal_i4, int32_t)
 #undef OF_RAW
 
 #endif

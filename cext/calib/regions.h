@@ -23,7 +23,7 @@ enum { MOST_BINS = 10000 };
 
 /* The values of PIECE pixels are counted at once, neighbours in COPIES histograms.  These have ROOM: a bin for what is
    below the histogram or does not count, its bins, and one for what is above. */
-enum { PIECE = 2048, COPIES = 4, ROOM = 1 + HISTOGRAM_BINS + 1 };
+enum { PIECE = 1024, COPIES = 4, ROOM = 1 + HISTOGRAM_BINS + 1 };
 
 typedef struct {
     int32_t kind;
@@ -97,6 +97,11 @@ static inline void count_bins(const Scratch *scratch, int64_t first, int64_t sto
             h[copy * ROOM + bins[i + copy]]++;
     for (; i < stop; i++)
         h[bins[i]]++;
+}
+
+static void clear_copies(const Scratch *scratch)
+{
+    memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);
 }
 
 static void add_copies(const Scratch *scratch)

@@ -79,7 +79,7 @@ static void NAME(bins_of_apart)(const T *restrict v, const uint8_t *restrict goo
 /* Count the values of a region. */
 static void NAME(count_region)(const T *v, const uint8_t *good, const Region *region, const Scratch *scratch)
 {
-    memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);
+    clear_copies(scratch);
     for (int64_t row = 0; row < region->rows; row++) {
         const int64_t begin = region->start + row * region->row_step;
         for (int64_t done = 0; done < region->columns; done += PIECE) {

@@ -198,7 +198,15 @@ class Recipe:
         mask = None if self._stays_finite and image.dtype != np.float32 else self._mask
         pieces = _in_pieces(image, steps)
         correct(
-            pieces, pedestals, self._gains, self._factor, mask, result.reshape(-1), steps, self._good, self._doubled
+            pieces[np.newaxis],
+            pedestals,
+            self._gains,
+            self._factor,
+            mask,
+            result.reshape(1, -1),
+            steps,
+            self._good,
+            self._doubled,
         )
         return result
 

@@ -1,0 +1,328 @@
+# Detectors whose pixels have one gain.
+
+cdef extern from "calib/frames.h" nogil:
+    ctypedef struct GainMap:
+        const uint8_t *is_high
+        double low, high
+        const double *each
+
+    void pedestal_u1(const uint8_t *, const float *, float *, int64_t)
+    void pedestal_u2(const uint16_t *, const float *, float *, int64_t)
+    void pedestal_i2(const int16_t *, const float *, float *, int64_t)
+    void pedestal_i4(const int32_t *, const float *, float *, int64_t)
+    void pedestal_f4(const float *, const float *, float *, int64_t)
+    void whole_u1(const uint8_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_u2(const uint16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i2(const int16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i4(const int32_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_f4(const float *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void finish(float *, double, const GainMap *, const float *, int64_t, int64_t)
+    void blank(float *, const uint8_t *, int64_t)
+    void end_streams()
+    const int LARGE
+
+cdef extern from "calib/integers.h" nogil:
+    ctypedef struct DoubledPedestals:
+        const int16_t *doubled
+        const int64_t *others
+        int64_t count
+
+    const int LEFT_OUT
+    void count_u1(const uint8_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *,
+                  const float *, const float *)
+    void count_u2(const uint16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *,
+                  const float *, const float *)
+    void count_i2(const int16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *,
+                  const float *, const float *)
+    void count_i4(const int32_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *,
+                  const float *, const float *)
+    void others_u1(const uint8_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void others_u2(const uint16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void others_i2(const int16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+    void others_i4(const int32_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
+
+ctypedef fused Raw:
+    uint8_t
+    uint16_t
+    int16_t
+    int32_t
+    float
+
+
+cdef inline void _subtract(const Raw *raw, const float *pedestals, float *out, int64_t n) noexcept nogil:
+    if Raw is uint8_t:
+        pedestal_u1(raw, pedestals, out, n)
+    elif Raw is uint16_t:
+        pedestal_u2(raw, pedestals, out, n)
+    elif Raw is int16_t:
+        pedestal_i2(raw, pedestals, out, n)
+    elif Raw is int32_t:
+        pedestal_i4(raw, pedestals, out, n)
+    else:
+        pedestal_f4(raw, pedestals, out, n)
+
+
+cdef inline void _count(const Raw *raw, const float *pedestals, const DoubledPedestals *all, int64_t at, int64_t n,
+                        const Scratch *scratch, const float *next, const float *also_next) noexcept nogil:
+    """Count some pixels, integers less their pedestals; floats are never counted so."""
+    if Raw is uint8_t:
+        count_u1(raw, pedestals, all, at, n, scratch, next, also_next)
+    elif Raw is uint16_t:
+        count_u2(raw, pedestals, all, at, n, scratch, next, also_next)
+    elif Raw is int16_t:
+        count_i2(raw, pedestals, all, at, n, scratch, next, also_next)
+    elif Raw is int32_t:
+        count_i4(raw, pedestals, all, at, n, scratch, next, also_next)
+
+
+cdef inline void _count_others(const Raw *raw, const float *pedestals, const DoubledPedestals *all, int64_t first,
+                               int64_t stop, const Scratch *scratch) noexcept nogil:
+    if Raw is uint8_t:
+        others_u1(raw, pedestals, all, first, stop, scratch)
+    elif Raw is uint16_t:
+        others_u2(raw, pedestals, all, first, stop, scratch)
+    elif Raw is int16_t:
+        others_i2(raw, pedestals, all, first, stop, scratch)
+    elif Raw is int32_t:
+        others_i4(raw, pedestals, all, first, stop, scratch)
+
+
+cdef inline void _whole(const Raw *raw, const float *pedestals, double number, const GainMap *map, const float *factor,
+                        float *out, int64_t first, int64_t stop, int streams) noexcept nogil:
+    if Raw is uint8_t:
+        whole_u1(raw, pedestals, number, map, factor, out, first, stop, streams)
+    elif Raw is uint16_t:
+        whole_u2(raw, pedestals, number, map, factor, out, first, stop, streams)
+    elif Raw is int16_t:
+        whole_i2(raw, pedestals, number, map, factor, out, first, stop, streams)
+    elif Raw is int32_t:
+        whole_i4(raw, pedestals, number, map, factor, out, first, stop, streams)
+    else:
+        whole_f4(raw, pedestals, number, map, factor, out, first, stop, streams)
+
+
+cdef class Doubled:
+    """Pedestals as the histogram of a whole span takes them: doubled, and cut to integers.
+
+    For most pixels the bin of ``raw - pedestal`` follows from integers alone.  It does not where the difference, rounded
+    to float32, may come to another side of a half than the exact one: where a small pedestal is next to a half.  These
+    `others` are counted in floating point.
+
+    Parameters
+    ----------
+    pedestals : ndarray of float32
+        ADU.
+    good : ndarray of uint8
+        Pixels that are 0 are not counted.
+    """
+
+    cdef DoubledPedestals all
+    cdef readonly Py_ssize_t size
+    cdef object _held
+
+    def __cinit__(self, pedestals, good):
+        cdef int16_t[::1] doubled
+        cdef int64_t[::1] others
+        twice = 2.0 * pedestals
+        whole = np.rint(twice)
+        away = np.abs(twice - 2 * np.floor(pedestals) - 1)
+        # A difference below 2048 is rounded by 2^-14 at most, by nothing when the pedestal has no smaller bits itself.
+        exact = (twice == whole) | (away > 2.0**-12) | (pedestals >= 1024)
+        integers = (twice >= 0) & (whole < 2**15 - 2) & exact
+        chosen = np.where(twice == whole, whole, 2 * np.rint(pedestals))
+        held = np.full(pedestals.size, LEFT_OUT, np.int16)
+        counted = (good != 0) & np.isfinite(pedestals)
+        held[counted & integers] = chosen[counted & integers]
+        apart = np.flatnonzero(counted & ~integers).astype(np.int64)
+        self.size = pedestals.size
+        self._held = held, apart
+        if self.size:
+            doubled = held
+            self.all.doubled = &doubled[0]
+        self.all.count = apart.size
+        if apart.size:
+            others = apart
+            self.all.others = &others[0]
+
+    @property
+    def others(self):
+        """Number of the pixels that are counted one by one."""
+        return self.all.count
+
+
+cdef class Gains:
+    """A gain map as the native code takes it.
+
+    Parameters
+    ----------
+    factors : ndarray of float64
+        One for each pixel; a map of two values takes a byte a pixel only.
+    """
+
+    cdef GainMap map
+    cdef readonly Py_ssize_t size
+    cdef object _held
+
+    def __cinit__(self, const double[::1] factors):
+        cdef const uint8_t[::1] high
+        values = np.asarray(factors)
+        self.size = values.size
+        if not self.size:
+            return
+        self.map.low, self.map.high = values.min(), values.max()
+        is_high = values == self.map.high
+        if (is_high | (values == self.map.low)).all():
+            self._held = high = is_high.view(np.uint8)
+            self.map.is_high = &high[0]
+        else:
+            self._held = factors
+            self.map.each = &factors[0]
+
+
+# Pixels that are worked on together where there are several images: their constants stay in the innermost cache but one.
+DEF TOGETHER = 32768
+
+
+cdef struct Waiting:
+    # Pixels of an image whose common mode is known, and that are not written yet.
+    const char *raw  # where its first pixel would be, were all pieces in a row with that of these pixels
+    float *out
+    int64_t first, stop
+    double number
+
+
+cdef struct Constants:
+    const float *pedestals
+    const float *factor
+    const GainMap *map
+    const uint8_t *mask
+    bint streams
+
+
+cdef inline void _write(Raw *kind, Waiting *waiting, int64_t most, const Constants *constants) noexcept nogil:
+    """Write up to so many of the pixels that wait; `kind` says the type of raw values."""
+    cdef int64_t first = waiting.first, stop = min(first + most, waiting.stop)
+    _whole(<const Raw *>waiting.raw, constants.pedestals, waiting.number, constants.map, constants.factor, waiting.out,
+           first, stop, constants.streams)
+    if constants.mask != NULL:
+        blank(waiting.out + first, constants.mask + first, stop - first)
+    waiting.first = stop
+
+
+cdef inline void _count_and_write(const Raw *raw, const DoubledPedestals *all, int64_t first, int64_t stop,
+                                  const Scratch *scratch, Waiting *waiting, const Constants *constants) noexcept nogil:
+    """Take the histogram of a span, and write what waits, in turn.
+
+    One keeps the processor busy and the other the memory.
+    """
+    cdef int64_t at = first, n
+    clear_copies(scratch)
+    while at < stop:
+        n = min(PIECE, stop - at)
+        _count(raw, constants.pedestals, all, at, n, scratch, constants.pedestals + waiting.first,
+               constants.factor + waiting.first)
+        if waiting.first < waiting.stop:
+            _write(<Raw *>NULL, waiting, PIECE, constants)
+        at += n
+    _count_others(raw, constants.pedestals, all, first, stop, scratch)
+    add_copies(scratch)
+
+
+def correct(const Raw[:, :, :] raw, const float[::1] pedestals, Gains gains, const float[::1] factor,
+            const uint8_t[::1] mask, float[:, ::1] out, Steps steps, const uint8_t[::1] good,
+            Doubled doubled):
+    """Write ``(raw - pedestals - common mode) * gains * factor`` to `out`.
+
+    Parameters
+    ----------
+    raw : ndarray of uint8, uint16, int16, int32 or float32, shape (images, pieces, pixels)
+        The pieces of an image follow one another, wherever each is in memory; a span of the common mode is in one piece.
+    pedestals, factor : ndarray of float32
+        The factor is 0 where a pixel is masked.
+    gains : Gains or None
+        A factor that is applied in double precision.
+    mask : ndarray of uint8 or None
+        0 where the result is 0 even if the value is not finite.
+    out : ndarray of float32, shape (images, pixels)
+    steps : Steps or None
+        The common mode; None: no correction.
+    good : ndarray of uint8 or None
+        Pixels that count for the common mode.
+    doubled : Doubled or None
+        Made of the same pedestals and good pixels; makes a histogram faster.
+    """
+    cdef int64_t images = out.shape[0], size = out.shape[1], length = raw.shape[2], first = 0, stop, piece, image
+    cdef Py_ssize_t span = 0
+    cdef bint known
+    cdef double number
+    cdef const Method *method = NULL
+    cdef Scratch scratch
+    cdef const uint8_t *which = NULL
+    cdef const Raw *here
+    cdef Constants constants = Constants(NULL, NULL, NULL, NULL, False)
+    cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, 0.0)
+    if raw.shape[0] != images:
+        raise ValueError(f"{raw.shape[0]} images, and room for {images}")
+    _same(size, raw.shape[1] * length, "the raw image")
+    if raw.strides[2] != sizeof(Raw) and length > 1:
+        raise ValueError("a piece of the raw image is not in one row")
+    _same(size, pedestals.shape[0], "the array of pedestals")
+    _same(size, factor.shape[0], "the array of factors")
+    if mask is not None:
+        _same(size, mask.shape[0], "the mask")
+    if gains is not None:
+        _same(size, gains.size, "the gain map")
+    if steps is not None:
+        _same(size, steps.size, "the common mode")
+        if raw.shape[1] > 1 and not steps.within(length):
+            raise ValueError("a span of the common mode is in several pieces of the raw image")
+        if good is not None:
+            _same(size, good.shape[0], "the status")
+        elif steps.needs_good:
+            raise ValueError("the common mode needs to know which pixels are good")
+        if doubled is not None:
+            _same(size, doubled.size, "the array of doubled pedestals")
+    if not size or not images:
+        return
+    constants.pedestals, constants.factor, constants.streams = &pedestals[0], &factor[0], size > LARGE
+    if gains is not None:
+        constants.map = &gains.map
+    if mask is not None:
+        constants.mask = &mask[0]
+    if steps is not None and good is not None:
+        which = &good[0]
+    with nogil:
+        if steps is not None:
+            steps.take(&scratch)
+        while first < size:
+            piece = first // length
+            stop = (piece + 1) * length
+            if steps is not None:
+                stop = steps.spans[span + 1]
+                method = steps.histogram_of_all(span)
+            elif images > 1:
+                stop = min(stop, first + TOGETHER)
+            for image in range(images):
+                here = &raw[image, piece, 0] - piece * length
+                known, number = steps is None, 0.0
+                if Raw is not float:
+                    if method != NULL and doubled is not None:
+                        _count_and_write(here, &doubled.all, first, stop, &scratch, &waiting, &constants)
+                        known = believed_peak(&scratch, method, &number)
+                if waiting.first < waiting.stop:
+                    _write(<Raw *>NULL, &waiting, size, &constants)
+                if known:
+                    waiting = Waiting(<const char *>here, &out[image, 0], first, stop, number)
+                else:
+                    _subtract(here + first, &pedestals[first], &out[image, first], stop - first)
+                    steps.span_f4(&out[image, 0], which, span, &scratch)
+                    finish(&out[image, 0], 0.0, constants.map, constants.factor, first, stop)
+                    if mask is not None:
+                        blank(&out[image, first], &mask[first], stop - first)
+            first = stop
+            span += 1
+        if waiting.first < waiting.stop:
+            _write(<Raw *>NULL, &waiting, size, &constants)
+        end_streams()
+        if steps is not None:
+            give_back(&scratch)
