@@ -32,7 +32,7 @@ def extension(name: str, source: str) -> Extension:
         name,
         [source],
         include_dirs=[numpy.get_include(), "cext"],
-        depends=[str(header) for header in Path("cext").glob("**/*.[h]")],
+        depends=[str(header) for folder in ("cext", os.path.dirname(source)) for header in Path(folder).glob("*.h")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
