@@ -9,7 +9,7 @@ from pathlib import Path
 
 from psanacli.calib import history
 from psanacli.calib.constants import read_text
-from psanacli.calib.kinds import GEOMETRY, OLD_TYPES, PIXEL_TYPES, TYPES, DetectorKind
+from psanacli.calib.kinds import GEOMETRY, OLD_TYPES, PIXEL_TYPES, TYPES, DetectorKind, kind_of
 from psanacli.calib.ranges import EXTENSION, Listing, spelled
 from psanacli.calib.store import Store, in_shape
 from psanacli.errors import ConstantsError, did_you_mean
@@ -176,6 +176,10 @@ def _missing(store: Store, source: str, path: Path) -> Iterator[Finding]:
         for name in NEEDED:
             if name not in there:
                 yield Finding(WARNING, path, f"there are no {name}, although there are {', '.join(there)}")
+        if kind_of(source).divides and "pixel_gain" not in there:
+            yield Finding(
+                WARNING, path, "there is no pixel_gain: images are in ADU, and gain ranges have different scales"
+            )
     if not any(store.files(source, name).entries for name in store.types(source)):
         yield Finding(NOTE, path, f"no file that ends with {EXTENSION}")
 

@@ -82,7 +82,7 @@ def _pair_option(name: str, metavar: str, text: str) -> Callable[[common.F], com
     "--injection",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="ePix10ka: derive pedestals of AHL-L and AML-L from constants of charge injection in this repository.",
+    help="ePix10ka: derive pedestals of AHL-L and AML-L, and gains, from the charge injection of this repository.",
 )
 @common.output
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the result as PNG.")
@@ -117,8 +117,9 @@ def command(
 
     One pass over any number of events. A Jungfrau needs its three gains, in one run or several; an ePix10ka its five
     dark steps. -n and --skip count events with the detector, in each gain. -o is a directory: a text file for each type
-    of constants, a picture, and the report. --deploy puts pedestals, pixel_rms and pixel_status into the store, and for
-    a Jungfrau dark_min and dark_max.
+    of constants, a picture, and the report. --deploy puts pedestals, pixel_rms and pixel_status into the store; for a
+    Jungfrau also dark_min and dark_max; for a pnCCD the common_mode that its noise asks for; for an ePix10ka
+    pixel_gain, that of --injection or else the nominal one, which does not replace any.
     """
     from psanacli.calib import DarkOptions
     from psanacli.commands.constants import whole_name
@@ -143,9 +144,12 @@ def command(
         number=number,
         missing_ok=missing_ok,
     )
-    place = Place(wanted.target, deploying, plan) if deploying.deploy and team.is_root else None
+    root = deploying.deploy and team.is_root
+    place = Place(wanted.target, deploying, plan, injection is not None) if root else None
     paths = dark_output.paths(output, png, plan) if team.is_root else {}
     files.check_new(paths.values(), overwrite)
+    for kind, file in place.kept.items() if place else ():
+        console.note(f"{kind}: {file} applies, and is kept")
     if dry_run:
         if team.is_root:
             dark_output.show_plan(plan, place.files() if place else [], paths, as_json)
@@ -176,17 +180,32 @@ class Place:
     target : Target
     deploying : Deploying
     plan : DarkPlan
+    measured_gains : bool
+        Whether gains come from charge injection: then they are deployed in place of those that there are.
     """
 
-    def __init__(self, target: Target, deploying: Deploying, plan: DarkPlan) -> None:
+    def __init__(self, target: Target, deploying: Deploying, plan: DarkPlan, measured_gains: bool = False) -> None:
         from psanacli.calib import RunRange, kind_of
+        from psanacli.dark import further_types
 
         self.target = target
+        self.measured_gains = measured_gains
         self.deploying = deploying
         self.source = plan.source
         self.kind = kind_of(plan.source)
         self.runs = deploying.runs or RunRange(plan.run, None)
-        self.types = (*_DEPLOYED, *(_JUNGFRAU_TOO if self.kind.device == "Jungfrau" else ()))
+        self.kept = self._kept()
+        further = [name for name in further_types(self.source) if name not in self.kept]
+        self.types = (*_DEPLOYED, *(_JUNGFRAU_TOO if self.kind.device == "Jungfrau" else ()), *further)
+
+    def _kept(self) -> dict[str, Path]:
+        """Return the files that are better than what a dark run tells: gains that somebody measured."""
+        from psanacli.dark import further_types
+
+        if "pixel_gain" not in further_types(self.source) or self.measured_gains:
+            return {}
+        file = self.target.store.which(self.source, "pixel_gain", self.runs.begin).file
+        return {} if file is None else {"pixel_gain": file}
 
     def files(self) -> list[dict[str, Any]]:
         """Return what a deployment would do to the store, before there are any constants."""
@@ -217,6 +236,7 @@ class Place:
                 values=values,
             )
             for name in self.types
+            if name in result.constants
         ]
 
     def deploy(self, result: DarkResult, plans: list[Deployment]) -> None:

@@ -22,11 +22,14 @@ _WRITTEN = ("pedestals", "pixel_rms", "pixel_status", "pixel_mask", "dark_max", 
 
 def paths(output: str | None, png: str | None, plan: DarkPlan) -> dict[str, Path]:
     """Return the files to be written, by what is in them."""
+    from psanacli.dark import further_types
+
     found: dict[str, Path] = {}
     if output is not None:
         experiment = plan.frames[-1].run.experiment.name or "dark"
         stem = f"{experiment}-r{plan.run:04d}-{plan.source.replace(':', '-')}"
-        found = {name: Path(output) / f"{stem}-{name}.data" for name in _WRITTEN}
+        types = (*_WRITTEN, *further_types(plan.source))
+        found = {name: Path(output) / f"{stem}-{name}.data" for name in types}
         found |= {"png": Path(output) / f"{stem}.png", "json": Path(output) / f"{stem}.json"}
     if png is not None:
         found["picture"] = Path(png)
@@ -35,7 +38,7 @@ def paths(output: str | None, png: str | None, plan: DarkPlan) -> dict[str, Path
 
 def write(result: DarkResult, paths: dict[str, Path]) -> None:
     """Write constants as text, picture and report."""
-    from psanacli.dark import picture
+    from psanacli.dark import further_types, picture
 
     plan = result.plan
     kind = kind_of(plan.source)
@@ -48,6 +51,9 @@ def write(result: DarkResult, paths: dict[str, Path]) -> None:
             data = picture(result)
         elif name == "json":
             data = (json.dumps(_report(result, []), indent=2, default=str) + "\n").encode()
+        elif name in further_types(plan.source) and name not in result.constants:
+            console.warn(f"no pixel is good, so there is no {name} to write")
+            continue
         else:
             runs = ",".join(str(frames.run.number) for frames in plan.frames)
             comments = [

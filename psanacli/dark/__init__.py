@@ -10,6 +10,7 @@
 
 from psanacli.dark.fill import process
 from psanacli.dark.frames import Frames
+from psanacli.dark.further import NOMINAL_GAINS, further_types, nominal_gains
 from psanacli.dark.injection import low_gain_pedestals, with_low_gain
 from psanacli.dark.modes import EPIX10KA_MODES, JUNGFRAU_MODES, GainMode
 from psanacli.dark.picture import picture
@@ -20,13 +21,16 @@ __all__ = [
     "EPIX10KA_MODES",
     "JUNGFRAU_MODES",
     "METHODS",
+    "NOMINAL_GAINS",
     "DarkPlan",
     "DarkResult",
     "Frames",
     "GainMode",
     "ModePlan",
     "ModeResult",
+    "further_types",
     "low_gain_pedestals",
+    "nominal_gains",
     "picture",
     "plan_dark",
     "process",

@@ -1,7 +1,7 @@
-"""Low gain pedestals of an ePix10ka in its automatic modes: from constants of charge injection.
+"""Low gain pedestals of an ePix10ka in its automatic modes, and its gains: from constants of charge injection.
 
-In the dark no pixel switches to low gain, so those pedestals are derived.  Source of the rules: reference of the
-original's calibration, 5.5 (ePix10ka).
+In the dark no pixel switches to low gain, so those pedestals are derived; and the dark tells no gain.  Source of the
+rules: reference of the original's calibration, 5.5 (ePix10ka).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib import identity, read_text
+from psanacli.dark.further import NOMINAL_GAINS
 from psanacli.dark.modes import EPIX10KA_NAMES
 from psanacli.dark.result import DarkResult
 from psanacli.errors import ConstantsError, NotFoundError
@@ -51,7 +52,9 @@ def low_gain_pedestals(
 
 
 def with_low_gain(result: DarkResult, repository: Path) -> DarkResult:
-    """Derive the pedestals of AHL-L and AML-L of all panels from a repository of the facility.
+    """Derive the pedestals of AHL-L and AML-L of all panels, and the gains, from a repository of the facility.
+
+    Gains of charge injection are relative: each is scaled so that its median is the nominal gain of the range.
 
     Parameters
     ----------
@@ -59,13 +62,14 @@ def with_low_gain(result: DarkResult, repository: Path) -> DarkResult:
         Of an ePix10ka.
     repository : Path
         A directory a panel, named by its identification; somewhere below are files
-        ``*_<YYYYmmddHHMMSS>_*_<offset|gain>_<AHL-H|AHL-L|AML-M|AML-L>.dat``, or ``..._offsetph_<AHL|AML>.dat`` with
-        what the pedestals differ from those of the fixed low gain.  The newest not later than the run count (UTC).
+        ``*_<YYYYmmddHHMMSS>_*_<offset|gain>_<AHL-H|AHL-L|AML-M|AML-L>.dat`` (gains also of FH, FM and FL), or
+        ``..._offsetph_<AHL|AML>.dat`` with what the pedestals differ from those of the fixed low gain.  The newest not
+        later than the run count (UTC).
 
     Returns
     -------
     DarkResult
-        A panel without either keeps what it has, and a note tells so.
+        A panel without either keeps what it has, and a note tells so; gains without a file are nominal.
 
     Raises
     ------
@@ -100,7 +104,22 @@ def with_low_gain(result: DarkResult, repository: Path) -> DarkResult:
                 derived[target][panel] = low[_FL, panel] + _read(files["offsetph", short], plan.shape[1:])
             else:
                 notes.append(f"panel {panel} ({name}): no constants of charge injection for {low_name}")
-    return replace(result, derived=derived, notes=(*result.notes, *notes))
+    gains: dict[tuple[int, int], Array] = {}
+    for panel, name in enumerate(ids):
+        files = _newest(repository / name, when)
+        for index, mode in enumerate(EPIX10KA_NAMES):
+            if ("gain", mode) in files:
+                gains[index, panel] = _scaled(files["gain", mode], plan.shape[1:], NOMINAL_GAINS[index])
+    return replace(result, derived=derived, gains=gains, notes=(*result.notes, *notes))
+
+
+def _scaled(path: Path, shape: tuple[int, ...], nominal: float) -> Array:
+    """Return gains whose median is the nominal one."""
+    gains = _read(path, shape)
+    median = float(np.median(gains))
+    if not np.isfinite(median) or median == 0:
+        raise ConstantsError(f"{path}: the median of the gains is {median:g}, so they cannot be scaled")
+    return gains * (nominal / median)
 
 
 def _panels(run: Any, source: str, count: int) -> list[str]:

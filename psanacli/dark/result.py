@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib import DARK_BITS, Dark, kind_of
+from psanacli.dark.further import NOMINAL_GAINS, PIXEL_GAIN, common_mode_of_dark, further_types, nominal_gains
 from psanacli.dark.modes import EPIX10KA_MODES, GainMode, names_of_ranges
 from psanacli.dark.plan import DarkPlan
 
@@ -74,6 +75,8 @@ class DarkResult:
     seconds : float
     derived : dict of int to ndarray
         Pedestals of gain ranges that were not measured, but derived.
+    gains : dict of (int, int) to ndarray
+        ADU per keV of an ePix10ka by gain range and panel, where charge injection tells them; else they are nominal.
     notes : tuple of str
         About these.
     """
@@ -82,6 +85,7 @@ class DarkResult:
     modes: tuple[ModeResult, ...]
     seconds: float
     derived: dict[int, Array] = field(default_factory=dict)
+    gains: dict[tuple[int, int], Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -121,12 +125,44 @@ class DarkResult:
             made[name] = array
         if ranges:
             made["pixel_mask"] = np.bitwise_and.reduce(made["pixel_mask"], axis=0)
-        return made
+        return {**made, **self._further()}
+
+    def _further(self) -> dict[str, Array]:
+        """Return what belongs to the dark run beside the dark itself."""
+        found: dict[str, Array] = {}
+        for name in further_types(self.plan.source):
+            if name == PIXEL_GAIN:
+                found[name] = nominal_gains(self.plan.shape)
+                for (index, panel), gain in self.gains.items():
+                    found[name][index, panel] = gain
+            else:
+                (each,) = self.modes
+                common_mode = common_mode_of_dark(each.dark.rms, (each.dark.status == 0) & read_out(each.dark))
+                found.update({} if common_mode is None else {name: common_mode})
+        return found
 
     def file_array(self, name: str) -> Array:
         """Return constants in the shape of a file of the store."""
         array = self.constants[name]
-        return np.moveaxis(array, 0, -1) if kind_of(self.plan.source).interleaved else array
+        return np.moveaxis(array, 0, -1) if kind_of(self.plan.source).interleaved and array.ndim > 1 else array
+
+    def _told_of_further(self) -> dict[str, Any]:
+        """Return what is told of gains and common mode; nothing for detectors without."""
+        names = names_of_ranges(self.plan.source)
+        told: dict[str, Any] = {}
+        for name in further_types(self.plan.source):
+            if name == PIXEL_GAIN:
+                told["gains"] = [
+                    {
+                        "name": names[index],
+                        "nominal": value,
+                        "measured": [p for r, p in self.gains if r == index],
+                    }
+                    for index, value in enumerate(NOMINAL_GAINS)
+                ]
+            else:
+                told[name] = self.constants[name].tolist() if name in self.constants else None
+        return told
 
     def objections(self) -> list[str]:
         """Return why these constants should not be deployed without a look at them."""
@@ -148,6 +184,7 @@ class DarkResult:
             "bad": self.bad,
             "unreadable": self.broken,
             "derived": [names_of_ranges(self.plan.source)[index] for index in self.derived],
+            **self._told_of_further(),
             "seconds": self.seconds,
             "objections": self.objections(),
             "notes": [*self.plan.notes, *self.notes],

@@ -10,11 +10,24 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from commands.cluster import MPIEXEC, psana
-from dark.dark_runs import CAMERA, EVENTS, JUNGFRAU, MODULE, write_camera, write_jungfrau
+from dark.dark_runs import (
+    CAMERA,
+    EVENTS,
+    JUNGFRAU,
+    MODULE,
+    PNCCD,
+    QUAD,
+    QUAD_LABELS,
+    write_camera,
+    write_jungfrau,
+    write_pnccd,
+    write_quad,
+)
 
-from psanacli.calib import Store, read_array
+from psanacli.calib import Store, from_numbers, read_array
 from psanacli.commands.main import psana as command
 from psanacli.errors import PsanaError
+from psanacli.run import open_run
 
 TYPES = ("pedestals", "pixel_rms", "pixel_status")
 
@@ -158,3 +171,31 @@ def test_ranks_do_not_matter(camera: str) -> None:
         del report["seconds"]
     assert reports[0] == reports[1]
     assert reports[0]["modes"][0]["events"] == 139
+
+
+def test_an_epix10ka_without_gains_gets_the_nominal_ones_and_keeps_any_that_it_has(tmp_path: Path) -> None:
+    (path,) = write_quad(tmp_path, QUAD_LABELS, events=3).paths
+    words = (path, "-d", QUAD.name, "--deploy", "--calib-dir", tmp_path / "calib", "--dry-run")
+    assert "pixel_gain/8-end.data" in call(*words).output
+    home = Store(tmp_path / "calib").type_directory(QUAD.name, "pixel_gain")
+    home.mkdir(parents=True)
+    (home / "0-end.data").write_text("1 2 3")
+    shown = call(*words)
+    assert "pixel_gain/8-end.data" not in shown.output
+    assert "pixel_status/8-end.data" in shown.output
+    assert f"pixel_gain: {home / '0-end.data'} applies, and is kept" in shown.output
+    assert "pixel_gain/8-end.data" in call(*words, "--injection", tmp_path).output
+
+
+def test_the_common_mode_of_a_pnccd_is_deployed_and_used(tmp_path: Path) -> None:
+    (path,) = write_pnccd(tmp_path, 5.2).paths
+    calib, dark = tmp_path / "calib", tmp_path / "dark"
+    ended = call(path, "-d", PNCCD.name, "--deploy", "--force", "--calib-dir", calib, "-o", dark)
+    assert ended.exit_code == 0, ended.output
+    found = Store(calib).get(PNCCD.name, "common_mode", 11)
+    assert (found.array[0], found.array[3]) == (3, 128)
+    written = read_array(dark / "e301-r0011-AmoEndstation.0-pnCCD.0-common_mode.data").array
+    assert np.array_equal(written, found.array)
+    with open_run(path, calib_dir=calib) as run:
+        common_mode = run.detector(PNCCD.name).common_mode  # type: ignore[attr-defined]
+    assert common_mode == from_numbers(found.array.tolist(), "pnCCD")

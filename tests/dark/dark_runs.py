@@ -20,6 +20,9 @@ BEAM = Source.parse("EBeam")
 JUNGFRAU = Source.parse("CxiEndstation.0:Jungfrau.0")
 QUAD = Source.parse("MecEndstation.0:Epix10kaQuad.0")
 
+PNCCD = Source.parse("AmoEndstation.0:pnCCD.0")
+LINKS = (4, 512, 512)
+
 SHAPE = (40, 60)
 EVENTS = 150
 PEDESTAL, RMS = 100, 3.0
@@ -121,3 +124,16 @@ def write_quad(directory: Path, labels: Sequence[str], number: int = 8, events: 
 def _quad_payload(image: NDArray[np.uint16]) -> bytes:
     """Return an array of four panels: number, frame, then rows and temperatures that nobody looks at."""
     return bytes(4) + image.astype("<u2").tobytes() + bytes(18464)
+
+
+def write_pnccd(directory: Path, rms: float, events: int = 4) -> Written:
+    """Write a dark run of a pnCCD of four links."""
+    frames = noise(30, events, LINKS, 1000, rms)
+    config = encode("PNCCD.ConfigV1", {"numLinks": 4, "payloadSizePerLink": 16 + 2 * 512 * 512})
+    with RunWriter(directory, "e301", 11, streams=1) as run:
+        run.configure([Container(NODE, [Contribution("PNCCD.ConfigV1", PNCCD, config)])])
+        run.begin_step([])
+        for image in frames:
+            payload = b"".join(bytes(16) + link.astype("<u2").tobytes() for link in image)
+            run.event([Container(NODE, [Contribution("PNCCD.FramesV1", PNCCD, payload)])])
+        return Written(run.paths, frames)

@@ -15,6 +15,7 @@ from dark.dark_runs import (
     JUNGFRAU,
     MODULE,
     NOISY,
+    PNCCD,
     QUAD,
     QUAD_LABELS,
     RMS,
@@ -23,12 +24,14 @@ from dark.dark_runs import (
     noise,
     write_camera,
     write_jungfrau,
+    write_pnccd,
     write_quad,
 )
 
 from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust, StatusBit, format_text
 from psanacli.calib.dark import Dark
-from psanacli.dark import DarkResult, picture, plan_dark, process, with_low_gain
+from psanacli.dark import NOMINAL_GAINS, DarkResult, picture, plan_dark, process, with_low_gain
+from psanacli.dark.further import common_mode_of_dark
 from psanacli.dark.modes import GainMode
 from psanacli.dark.result import ModeResult, without_panels
 from psanacli.errors import ConstantsError, DataError, NotFoundError, UsageError
@@ -223,6 +226,13 @@ def test_low_gain_pedestals_are_derived_from_charge_injection(tmp_path: Path) ->
         assert np.abs(derived.constants["pedestals"][5] - expected).max() < 0.002
         assert np.array_equal(derived.constants["pedestals"][6], result.constants["pedestals"][6])
         assert [note.split(":")[1] for note in derived.notes] == [" no constants of charge injection for AML-L"] * 4
+        gains = derived.constants["pixel_gain"]
+        assert np.array_equal(gains[:3], result.constants["pixel_gain"][:3])  # nominal, as nobody measured them
+        assert gains[3, 2, 0, 0] == 0
+        assert np.allclose(gains[3].reshape(4, -1)[:, 1:], 16.4)
+        assert np.allclose(gains[5], 0.164)
+        measured = [each["measured"] for each in derived.asdict()["gains"]]
+        assert measured == [[], [], [], [0, 1, 2, 3], [], [0, 1, 2, 3], []]
         phase = tmp_path / "repo" / panel / "epix10ka_0001_20150101000000_xpptut15_r0260_offsetph_AML.dat"
         phase.write_bytes(format_text(np.full(shape, 12.5), metadata=False))
         derived = with_low_gain(result, tmp_path / "repo")
@@ -233,6 +243,34 @@ def test_low_gain_pedestals_are_derived_from_charge_injection(tmp_path: Path) ->
             with_low_gain(result, tmp_path / "repo")
         with pytest.raises(NotFoundError, match="is no directory"):
             with_low_gain(result, tmp_path / "nothing")
+
+
+def test_gains_of_charge_injection_have_the_nominal_median(tmp_path: Path) -> None:
+    with open_run(write_quad(tmp_path, QUAD_LABELS, events=3).paths) as run:
+        result = done([run], QUAD.name)
+        assert [result.constants["pixel_gain"][k, 3, 9, 9] for k in range(7)] == [np.float32(g) for g in NOMINAL_GAINS]
+        folder = tmp_path / "repo" / "-".join(["0000000000"] * 7)
+        folder.mkdir(parents=True)
+        measured = np.linspace(1, 3, 352 * 384).reshape(352, 384)
+        file = folder / "epix10ka_0001_20150101000000_xpptut15_r0260_gain_FM.dat"
+        file.write_bytes(format_text(measured, metadata=False))
+        gains = with_low_gain(result, tmp_path / "repo").constants["pixel_gain"]
+        assert np.allclose(gains[1], np.broadcast_to(measured * 5.466 / 2, (4, 352, 384)), rtol=1e-5)
+        assert np.median(gains[1, 0]) == pytest.approx(5.466)
+        file.write_bytes(format_text(np.zeros((352, 384)), metadata=False))
+        with pytest.raises(ConstantsError, match="the median of the gains is 0"):
+            with_low_gain(result, tmp_path / "repo")
+
+
+def test_a_pnccd_gets_the_common_mode_that_its_noise_asks_for(tmp_path: Path) -> None:
+    with open_run(write_pnccd(tmp_path, 5.2).paths) as run:
+        result = done([run], PNCCD.name)
+    dark = result.modes[0].dark
+    limit = np.ceil(4 * dark.rms[dark.status == 0].mean())
+    assert 18 <= limit <= 22
+    assert result.constants["common_mode"].tolist() == [3, limit, limit, 128]
+    assert result.asdict()["common_mode"] == [3, limit, limit, 128]
+    assert common_mode_of_dark(dark.rms, dark.status > 1000) is None
 
 
 def test_labels_of_an_epix10ka_have_to_agree_with_its_configuration(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reference.dark_formula import BAD_KINDS, DETECTORS, DarkStep, dark_steps
 
 from psanacli.calib import DarkOptions, Psana, PsanaEpix10ka, Robust
-from psanacli.dark import Frames
+from psanacli.dark import Frames, nominal_gains
 from psanacli.detector import AreaDetector
 from psanacli.errors import DataError
 from psanacli.run import open_run
@@ -203,6 +203,13 @@ def compare(
     assert zlib.crc32(written.tobytes()) == entry["crc32"]
     assert abs(flat.sum() - entry["sum"]) <= flat.size**0.5 * 5 * 10 ** -(decimals or 6)
     tally["dark tools of the original: pixels, as written"] += expected.size
+
+
+def test_gains_of_an_epix10ka_are_those_that_the_original_deploys(shared: Path, tally: Counter[str]) -> None:
+    results, samples = recorded(shared, "epix10kaquad")
+    for stage, name, panels in (("merged", "gain", 1), ("deployed", "pixel_gain", 4)):
+        (entry,) = (each for each in results["results"] if (each["stage"], each["type"]) == (stage, name))
+        compare(nominal_gains((panels, 352, 384)), entry, samples, 3, tally)
 
 
 def test_stacks_are_the_raw_images_of_every_area_detector(shared: Path, tmp_path: Path, tally: Counter[str]) -> None:
