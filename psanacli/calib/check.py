@@ -12,7 +12,7 @@ from psanacli.calib.constants import read_text
 from psanacli.calib.kinds import GEOMETRY, OLD_TYPES, PIXEL_TYPES, TYPES, DetectorKind, kind_of
 from psanacli.calib.ranges import EXTENSION, Listing, spelled
 from psanacli.calib.store import Store, in_shape
-from psanacli.errors import ConstantsError, did_you_mean
+from psanacli.errors import ConstantsError, NotFoundError, did_you_mean
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 NEEDED = ("pedestals", "pixel_status", "pixel_rms")
@@ -82,7 +82,7 @@ def check(
     Finding
     """
     if not store.directory.is_dir():
-        raise ConstantsError(f"{store.directory} does not exist")
+        raise NotFoundError(f"{store.directory} does not exist", "--calib-dir names another directory of constants")
     seen = seen or {}
     for path, name, kind in store.source_directories():
         if source and name != source:

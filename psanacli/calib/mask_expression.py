@@ -78,11 +78,14 @@ class Masked:
         The parts of an outermost ``or``, and how many pixels each calls bad.
     files : list of Path
         Files of constants that were used.
+    without_effect : list of str
+        Those parts that can call no pixel of this detector bad, whatever its constants: ``unbonded`` of a camera.
     """
 
     mask: Mask
     causes: list[tuple[str, int]]
     files: list[Path]
+    without_effect: list[str]
 
     @property
     def bad(self) -> int:
@@ -132,12 +135,18 @@ def mask_of(expression: str, source: str, shape: Sequence[int], constants: Known
     whole = parse(expression)
     parts = whole.operands if isinstance(whole, tree.Logic) and whole.operator == "or" else (whole,)
     causes = []
+    without_effect = []
     total = np.zeros(pixels.panels, bool)
     for part in parts:
+        read = pixels.arrays_read
         found = pixels.set_of(part)
-        causes.append((expression[slice(*part.span)], int(np.count_nonzero(found))))
+        text, count = expression[slice(*part.span)], int(np.count_nonzero(found))
+        causes.append((text, count))
+        # Constants may call nothing bad today; what only asks for places or panels never will.
+        if not count and pixels.arrays_read == read:
+            without_effect.append(text)
         total |= found
-    return Masked(pixels.as_in_files(np.asarray(~total, np.uint8)), causes, pixels.files)
+    return Masked(pixels.as_in_files(np.asarray(~total, np.uint8)), causes, pixels.files, without_effect)
 
 
 class _Pixels:
@@ -149,6 +158,7 @@ class _Pixels:
         self.shape = shape
         self.constants = constants
         self.files: list[Path] = []
+        self.arrays_read = 0
         #: Always three axes: panels, rows, columns.
         self.panels = self.with_panels_first(np.empty(shape, np.bool_)).shape
 
@@ -216,12 +226,14 @@ class _Pixels:
 
     def _edges(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0, 1, 2)
-        widths = [self.whole(each, 0, max(self.panels)) for each in arguments] or [1]
+        widths = [self.whole(each, 0, max(self.panels[1:])) for each in arguments] or [1]
+        if not any(widths):
+            self.fail(node, "a rim of 0 pixels is none", "leave it out; edges(0, 2) is the two columns on each side")
         return self.bad(node, lambda: masks.edges(self.panels, widths[0], widths[-1]))
 
     def _central(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 0, 1)
-        width = self.whole(arguments[0], 0, max(self.panels)) if arguments else 1
+        width = self.whole(arguments[0], 1, max(self.panels[1:])) if arguments else 1
         return self.bad(node, lambda: masks.central(self.panels, self.kind.device, width))
 
     def _unbonded(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
@@ -245,11 +257,24 @@ class _Pixels:
 
     def _disc(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         panels, row, column, radius = self.around(node, arguments)
-        return np.asarray(panels & ((self.place[1] - row) ** 2 + (self.place[2] - column) ** 2 <= radius * radius))
+        inside = (self.place[1] - row) ** 2 + (self.place[2] - column) ** 2 <= radius * radius
+        return self.somewhere(node, panels & inside)
 
     def _square(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         panels, row, column, radius = self.around(node, arguments)
-        return np.asarray(panels & (abs(self.place[1] - row) <= radius) & (abs(self.place[2] - column) <= radius))
+        inside = (abs(self.place[1] - row) <= radius) & (abs(self.place[2] - column) <= radius)
+        return self.somewhere(node, panels & inside)
+
+    def somewhere(self, node: tree.Node, found: Bad) -> Bad:
+        """Return the pixels of a form; that there are none is an error, as it stands beside the detector."""
+        if found.any():
+            return found
+        rows, columns = self.panels[1:]
+        self.fail(
+            node,
+            "no pixel of the detector is in this form",
+            f"rows are 0 to {rows - 1}, columns 0 to {columns - 1}, in the order [PANEL,] ROW, COLUMN, RADIUS",
+        )
 
     def around(self, node: tree.Node, arguments: Sequence[tree.Node]) -> tuple[Bad, float, float, float]:
         """Return the panels, and the centre and size of a form on them."""
@@ -258,11 +283,14 @@ class _Pixels:
         if len(arguments) == 4:
             panels &= self.place[0] == self.whole(arguments[0], 0, self.panels[0] - 1)
         row, column, radius = (float(self.number(each)) for each in arguments[-3:])
+        if radius < 0:
+            self.fail(arguments[-1], "a radius cannot be negative")
         return panels, row, column, radius
 
     def _file(self, node: tree.Node, arguments: Sequence[tree.Node]) -> Bad:
         self.count(node, arguments, 1, 2)
         words = [self.word(each) for each in arguments]
+        self.arrays_read += 1
         try:
             array = read_array(Path(words[0]), *words[1:]).array
         except PsanaError as error:
@@ -351,6 +379,7 @@ class _Pixels:
 
     def array(self, node: tree.Node, name: str) -> Numbers:
         """Return constants as (..., panels, rows, columns)."""
+        self.arrays_read += 1
         try:
             if self.constants is None:
                 raise ConstantsError(f"there are no constants, and so no {name}")

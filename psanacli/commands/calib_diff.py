@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @common.detector
 @common.constants_type
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the difference as PNG.")
+@common.overwrite
 @common.calib_dir
 @common.root
 @common.json_output
@@ -35,6 +36,7 @@ def command(
     detector: str | None,
     kind: str | None,
     png: str | None,
+    overwrite: bool,
     calib_dir: str | None,
     root: tuple[str, ...],
     as_json: bool,
@@ -48,6 +50,7 @@ def command(
     from psanacli.errors import CheckFailed, UsageError
 
     check_type(kind)
+    files.check_new([Path(png)] if png else [], overwrite)
     found: list[tuple[str, Difference]] = []
     sides = [None if _is_constants(word) else _target(word, root, calib_dir) for word in (first, second)]
     types = [kind] if kind else []

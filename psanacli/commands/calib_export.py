@@ -20,13 +20,15 @@ from psanacli.commands.asked import Asked, asked
 @asked(run=True)
 @common.output
 @common.overwrite
+@common.json_output
 @common.talk
-def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
+def command(wanted: Asked, output: str | None, overwrite: bool, as_json: bool) -> None:
     """Write the constants that apply to a run to one file, with their origin.
 
     The name of the file tells the format: .npy, .npz, .h5, .hdf5, anything else is text.
     """
     from psanacli.calib import TYPES, export, format_of
+    from psanacli.commands.constants import about
     from psanacli.errors import NotFoundError
 
     if output is None:
@@ -45,4 +47,7 @@ def command(wanted: Asked, output: str | None, overwrite: bool) -> None:
     if not found:
         raise NotFoundError(f"{target.store.directory} has no constants for run {run}")
     export(found, path, format_of(path))
+    if as_json:
+        document = {"format": "psana calib export", "version": 1, "file": path, "run": run}
+        console.print_json({**document, "constants": [about(each, statistics=False) for each in found]})
     console.note(f"wrote {len(found)} arrays to {path}")

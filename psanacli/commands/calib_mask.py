@@ -106,6 +106,8 @@ def command(
             raw_shape=raw,
             values=deploying.circumstances(target, seen),
         )
+    for part in made.without_effect:
+        console.warn(f"{part}: no pixel of {source} is meant by it")
     _show(source, expression, made, plan, as_json, dry_run)
     if dry_run:
         return
@@ -133,6 +135,7 @@ def _show(source: str, expression: str, made: Masked, plan: Deployment | None, a
                 "pixels": made.mask.size,
                 "bad": made.bad,
                 "causes": [{"expression": part, "bad": count} for part, count in made.causes],
+                "without_effect": made.without_effect,
                 "constants": made.files,
                 "deployment": None if plan is None else told(plan, dry_run),
             }

@@ -75,14 +75,15 @@ def command(
             told = count
 
         sample = write_sample(root, events=events, streams=streams, chosen=detector, dark=dark, progress=advance)
-    made = [*sample.paths]
+    made = [*sample.paths, *sample.dark_paths]
     with open_run(sample.datasource, roots=[root]) as run:
         if not no_translate:
             made.append(_translate(run, home / "hdf5", jobs))
         contents = [(item.name, item.alias, ", ".join(item.types)) for item in run.detectors.values()]
     rows = [(str(path), console.bytes_text(path.stat().st_size)) for path in made]
     took = console.duration_text(time.perf_counter() - begin)
-    title = f"{sample.events} events in {sample.steps} steps, written in {took}"
+    and_dark = f", and a dark run of {sample.dark_events}" if sample.dark else ""
+    title = f"{sample.events} events in {sample.steps} steps{and_dark}, written in {took}"
     console.table(("file", "size"), rows, title=title, align="<>")
     click.echo()
     console.table(("detector", "alias", "types"), contents)
@@ -120,7 +121,20 @@ def _next(sample: Sample, made: list[Path]) -> list[tuple[str, str]]:
         )
     if sample.dark:
         source = f"{sample.dark} --root {shlex.quote(str(sample.root))}"
-        lines.append((f"psana calib dark {source} -d opal_1", "what the dark run tells of the camera"))
+        image = sample.dark_detectors[0]
+        deploy = f"psana calib dark {source} -d {image} --deploy --run 1-end"
+        lines += [
+            (
+                f"psana calib dark {source} -d {image}",
+                "which pixels are bad in the dark run, and why",
+            ),
+            (deploy, "its constants for all runs, into the store of the sample"),
+            (f"psana calib show {run}", "which constants apply to the run"),
+            (
+                f"psana translate {run} --calib {image} -o corrected.h5",
+                "corrected images, after that",
+            ),
+        ]
     code = f"run = psanacli.open_run('{sample.datasource}', roots=['{sample.root}']); print(run, run.detectors)"
     lines.append((f'python -c "import psanacli; {code}"', "the same run in Python"))
     return lines

@@ -126,7 +126,8 @@ def show(plan: Deployment, as_json: bool, dry_run: bool) -> None:
     rows: list[tuple[str, object]] = [
         ("file", plan.path),
         ("values", f"{'x'.join(map(str, plan.array.shape))} {plan.array.dtype}, {console.bytes_text(len(plan.data))}"),
-        ("range", f"min {plan.array.min():.6g}, max {plan.array.max():.6g}"),
+        ("min, max", f"{plan.array.min():.6g}, {plan.array.max():.6g}"),
+        ("range", str(plan.range)),
         ("applies to runs", spelled(plan.reach) or "none: other files hide it"),
         *(("hides", f"{name} for runs {spelled(runs)}") for name, runs in plan.hides),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,8 +44,8 @@ CHOICES: dict[str, Callable[[Scale], DemoDetector]] = {
     "cspad": detectors.cspad,
 }
 """What can be in the run, by the name that the command line knows."""
-IMAGES = ("camera", "cspad")
-"""What a dark run has, with the timing."""
+IMAGES = {"camera": "opal_1", "cspad": "cspad"}
+"""What a dark run has, with the timing; and the aliases of these."""
 SMALL = ("timing", "ebeam", "gas", "cavity", "monitor", "digitizer")
 """What ``small`` stands for: everything but the images."""
 
@@ -70,6 +70,12 @@ class Sample:
     events, steps : int
     dark : str
         Data source of the dark run; empty when there is none.
+    dark_paths : tuple of Path
+        The files of the dark run.
+    dark_detectors : tuple of str
+        Aliases of the detectors of images in it.
+    dark_events : int
+        Its number of events.
     """
 
     root: Path
@@ -79,6 +85,9 @@ class Sample:
     events: int
     steps: int
     dark: str = ""
+    dark_paths: tuple[Path, ...] = ()
+    dark_detectors: tuple[str, ...] = ()
+    dark_events: int = 0
 
 
 def write_sample(
@@ -119,19 +128,35 @@ def write_sample(
     if count < 1 or not 1 <= streams <= 79:
         raise UsageError(f"{count} events in {streams} streams cannot be made", "at least 1 event, and 1 to 79 streams")
     names = _names(chosen)
+    if dark and not any(name in IMAGES for name in names):
+        raise UsageError(
+            f"{', '.join(names)} have no images, and so no dark run", f"choose {' or '.join(IMAGES)} too (-d)"
+        )
     steps = min(4, count)
     root = Path(root)
     home = root / INSTRUMENT / EXPERIMENT
     with _whole(home) as directory:
         written = _write(directory, RUN, names, _scale(count, steps, bool(chosen)), streams, progress)
+        written_dark: Sequence[Path] = ()
         if dark:
             images = [name for name in names if name in (*IMAGES, "timing")]
-            _write(directory, DARK_RUN, images, _scale(DARK_EVENTS, 1, bool(chosen), dark=True), 1, lambda count: None)
+            scale = _scale(DARK_EVENTS, 1, bool(chosen), dark=True)
+            written_dark = _write(directory, DARK_RUN, images, scale, 1, lambda count: None)
     progress(count)
     paths = [home / "xtc" / path.name for path in written]
     size = sum(path.stat().st_size for path in paths)
     source = f"exp={EXPERIMENT}:run="
-    return Sample(root, f"{source}{RUN}", paths, size, count, steps, f"{source}{DARK_RUN}" if dark else "")
+    sample = Sample(root, f"{source}{RUN}", paths, size, count, steps)
+    if not dark:
+        return sample
+    dark_detectors = tuple(IMAGES[name] for name in names if name in IMAGES)
+    return replace(
+        sample,
+        dark=f"{source}{DARK_RUN}",
+        dark_paths=tuple(home / "xtc" / path.name for path in written_dark),
+        dark_detectors=dark_detectors,
+        dark_events=DARK_EVENTS,
+    )
 
 
 def _scale(count: int, steps: int, full_size: bool, *, dark: bool = False) -> Scale:

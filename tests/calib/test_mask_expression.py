@@ -158,6 +158,12 @@ def test_parts_of_an_or_are_counted(epix: Given) -> None:
         ("edges(730)", "does not fit on a panel"),
         ("disc(1, 2)", "disc([PANEL,] ROW, COLUMN, RADIUS)"),
         ("disc(3, 1, 2, 3)", "a whole number from 0 to 0"),
+        ("disc(900, 20, 3)", "no pixel of the detector is in this form"),
+        ("disc(900, 20, 3)", "rows are 0 to 703, columns 0 to 767"),
+        ("square(10.5, 20.5, 0.25)", "no pixel of the detector is in this form"),
+        ("disc(9, 20, -3)", "a radius cannot be negative"),
+        ("edges(0)", "a rim of 0 pixels is none"),
+        ("central(0)", "a whole number from 1 to 768"),
         ("near(status, 2, 'ring')", "there is no form 'ring'"),
         ("neighbours(status, 6)", "4 or 8 neighbours"),
         ("median(3) > 2", "median is of the numbers of all pixels"),
@@ -181,3 +187,11 @@ def test_the_picture() -> None:
     mask = np.ones((32, 185, 388), "u1")
     mask[4, 7, 9] = 0
     assert mask_png(mask, "a title").startswith(b"\x89PNG")
+
+
+def test_parts_that_can_mean_no_pixel_of_a_detector_are_told(epix: Given) -> None:
+    parts = "status(512) or unbonded or row > 800 or edges(0, 2) or rms > 1e9"
+    made = mask_of(parts, EPIX, (704, 768), epix)
+    assert [count for _, count in made.causes] == [0, 0, 0, 4 * 704, 0]
+    assert made.without_effect == ["unbonded", "row > 800"]  # constants may be others tomorrow
+    assert mask_of("unbonded", CSPAD, (32, 185, 388)).without_effect == []

@@ -67,11 +67,17 @@ def test_from_deployment_to_revert(sample: list[str], store: Store, tmp_path: Pa
     assert code == 6 and "1-end.data exists and would be replaced" in errors and "--force" in errors
     code, _, errors = psana(*deploy, "--force")
     assert code == 0 and "psana calib revert" in errors
-    assert psana("calib", "revert", *sample, *words, "--run", "1-end")[0] == 0
+    code, out, _ = psana("calib", "revert", *sample, *words, "--run", "1-end", "--json")
+    reverted = json.loads(out)
+    path = store.type_directory(source, "pedestals") / "1-end.data"
+    assert (code, reverted["type"], reverted["file"]) == (0, "pedestals", str(path))
+    assert Path(reverted["kept"]).exists()
+    assert reverted["restored"].startswith("1-end.data-")
     assert np.array_equal(store.get(source, "pedestals", 3).array, pedestals)
 
     for name in ("out.npz", "out.h5", "out.txt"):
-        assert psana("calib", "export", *sample, *words, "-o", tmp_path / name)[0] == 0
+        code, out, _ = psana("calib", "export", *sample, *words, "-o", tmp_path / name, "--json")
+        assert (code, [row["type"] for row in json.loads(out)["constants"]]) == (0, ["pedestals"])
         assert psana("calib", "diff", tmp_path / name, tmp_path / "ped.npy")[0] in (6, 7)
     with np.load(tmp_path / "out.npz") as file:
         assert np.array_equal(file["pedestals"], pedestals)
@@ -95,7 +101,9 @@ def test_differences_end_with_7(store: Store, tmp_path: Path) -> None:
     (told,) = json.loads(out)["types"]
     assert (told["changed"], told["max"]) == (2, 1.0)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
-    assert psana("calib", "diff", 2, 3, *words)[0] == 0
+    code, _, errors = psana("calib", "diff", 2, 3, *words, "--png", tmp_path / "x.png")
+    assert code == 5 and "--overwrite" in errors
+    assert psana("calib", "diff", 2, 3, *words, "--png", tmp_path / "x.png", "--overwrite")[0] == 0
     assert psana("calib", "diff", one, 3, *words, "--type", "pedestals")[0] == 0
     assert psana("calib", "diff", one, one)[0] == 0
 
@@ -134,8 +142,9 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         ([*deploy, "--type", "geometry", "-d", "XppGon.0:Opal1000.0"], 2, "no array of constants"),
         ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Epix100a.0"], 6, "have the shape (704, 768)"),
         (["calib", "list", "--calib-dir", tmp_path / "nowhere"], 3, "has no constants"),
-        (["calib", "check", "--calib-dir", tmp_path / "nowhere"], 6, "does not exist"),
+        (["calib", "check", "--calib-dir", tmp_path / "nowhere"], 3, "does not exist"),
         (["calib", "diff", 1, 2, *here], 2, "which detector?"),
+        ([*deploy, "--type", "pedestals", "-d", "XppLas.0:Acqiris.0"], 2, "XppLas.0:Acqiris.0 has no pixels"),
     ):
         got, _, errors = psana(*words)
         assert (got, message in errors) == (code, True), (words, got, errors)

@@ -69,3 +69,19 @@ def test_wrong_words_are_answered(here: Path, words: list[str], code: int, messa
     found, _, errors = inside("demo", *words)
     assert (found, message in errors) == (code, True), errors
     assert not list(here.glob("psana-demo/**/*.xtc"))
+
+
+def test_a_dark_run_is_listed_and_what_to_do_with_it_works(here: Path) -> None:
+    code, shown, errors = inside(*"demo --dark --no-translate -d camera -d timing --events 2".split())
+    assert code == 0, errors
+    assert "xppdemo26-r0002-s00-c00.xtc" in shown
+    assert "and a dark run of 60" in shown
+    proposals = [line.strip() for line in shown.partition("Try next:")[2].splitlines()]
+    commands = [shlex.split(line)[1:] for line in proposals if line.startswith("psana ")]
+    calibrating = [words for words in commands if "calib" in words or "--calib" in words]
+    assert [words[0] for words in calibrating] == ["calib", "calib", "calib", "translate"]
+    for words in calibrating:
+        code, _, errors = inside(*words)
+        assert code == 0, (words, errors)
+    code, _, errors = inside("demo", "other", "--dark", "-d", "ebeam")
+    assert (code, "no images" in errors) == (2, True)
