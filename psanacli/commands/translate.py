@@ -241,10 +241,11 @@ def _show_summary(run: Run, summary: Summary, as_json: bool) -> None:
     if as_json:
         console.print_json_line(summary.asdict())
         return
-    rate = console.bytes_text(sum(run.table.sizes) / max(summary.seconds, 1e-9))
-    took = console.duration_text(summary.seconds)
-    console.note(f"{summary.path}: {summary.events} events, {console.bytes_text(summary.bytes)} in {took} ({rate}/s)")
+    made = f"{summary.path}: {summary.events} events, {console.bytes_text(summary.bytes)}"
     if summary.resumed:
-        console.note(summary.resumed)
+        console.note(f"{made}; {summary.resumed}")  # only a part was done now, so there is no rate
+    else:
+        rate = console.bytes_text(sum(run.table.sizes) / max(summary.seconds, 1e-9))
+        console.note(f"{made} in {console.duration_text(summary.seconds)} ({rate}/s)")
     for line in (*run.remarks, *summary.remarks()):
         console.warn(line)
