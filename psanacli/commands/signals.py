@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 #: Those that a user, a launcher or a batch system sends to end a command.
 _ENDING = (signal.SIGINT, signal.SIGTERM)
-#: Seconds until a lost signal comes again: longer than what lost it goes on.
-_AGAIN = 0.02
+#: Seconds after which one that was not answered is raised again.
+_AGAIN = 0.1
 
 
 class Terminated(BaseException):
@@ -25,24 +25,26 @@ class Terminated(BaseException):
     exit_code = 143
 
 
+#: What the last signal raised.
+_raised: type[BaseException] = KeyboardInterrupt
+
+
 def listen() -> None:
     """Let SIGTERM raise `Terminated`, as SIGINT raises `KeyboardInterrupt`, and let neither get lost.
 
     An exception that a handler raises while a destructor or a weak reference's callback runs has nobody to go to:
-    Python prints it and goes on. The import system has such a callback for every module. So what was lost there is
-    raised once more.
+    Python prints it and goes on. The import system has such a callback for every module. Some C code drops any
+    exception that comes while it looks for an attribute. So it is raised once more, until somebody has it.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a job that shall not hear it
+        signal.signal(signal.SIGINT, _end)
+    signal.signal(signal.SIGALRM, _again)
     reported = sys.unraisablehook
 
     def hook(unraisable: UnraisableHookArgs) -> None:
-        kind = unraisable.exc_type
-        if not issubclass(kind, Terminated | KeyboardInterrupt):
+        if not issubclass(unraisable.exc_type, Terminated | KeyboardInterrupt):
             reported(unraisable)
-        elif signal.getsignal(signal.SIGTERM) is _terminate:  # else it is being answered
-            # Not here and now: this is still within what cannot raise.
-            signal.signal(signal.SIGALRM, _terminate if kind is Terminated else signal.default_int_handler)
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
 
     sys.unraisablehook = hook
 
@@ -69,5 +71,21 @@ def unheard() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    global _raised
+    _raised = KeyboardInterrupt if number == signal.SIGINT else Terminated
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    raise _raised
+
+
+def _again(number: int, frame: FrameType | None) -> None:
+    """Raise what was raised before, unless somebody closes files or waits for threads because of it."""
+    if signal.getsignal(signal.SIGTERM) is not _end:
+        return  # it is being answered
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, Terminated | KeyboardInterrupt):
+            return
+        error = error.__context__
+    raise _raised

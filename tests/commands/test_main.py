@@ -245,6 +245,34 @@ main.main()
     assert time.monotonic() - begin < 30
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_is_dropped_comes_again_but_not_into_its_own_answer(number, code):
+    program = f"""
+import os, sys, time, types, click
+from psanacli.commands import main, signals
+signals._AGAIN = 0.05
+def wait():
+    try:
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(5)
+    except BaseException:
+        pass  # as C code does that looks for an attribute
+    try:
+        time.sleep(60)
+    finally:
+        for _ in range(20):
+            time.sleep(0.02)  # files are closed, threads end
+        click.echo("cleaned up")
+main.VERBS["try"] = main.Entry("")
+sys.modules["psanacli.commands.try"] = types.SimpleNamespace(command=click.Command("try", callback=wait))
+sys.argv[1:] = ["try"]
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=50)
+    assert (done.returncode, done.stdout) == (code, b"cleaned up\n")
+    assert done.stderr in (b"psana: error: interrupted\n", b"psana: error: terminated\n")
+
+
 def test_interrupted_while_it_is_loaded():
     program = """
 import sys

@@ -121,9 +121,9 @@ def test_a_translation_does_not_go_on_with_other_values(work: Path) -> None:
 
     with open_run("xtc") as opened:
         opened.join("lab.csv", name="lab", time="when", zone="-07:00", tolerance="1ms")
-        first = _identity(plan(opened, TranslateOptions()))
+        first = _identity(plan(opened, TranslateOptions()), opened)
         opened.join("lab.csv", name="lab", time="when", zone="-07:00", tolerance="2ms")
-        assert _identity(plan(opened, TranslateOptions())) != first
+        assert _identity(plan(opened, TranslateOptions()), opened) != first
 
 
 @pytest.mark.parametrize(
