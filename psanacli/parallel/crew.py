@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,9 @@ R = TypeVar("R")
 
 #: Seconds that the end of a failed run waits for the jobs that are being worked on; less than `job.GRACE`.
 PATIENCE = 0.3
+#: Seconds after which whoever has the GIL lets others have it (Python's own: 5 ms). Workers want it for moments between
+#: native calls of a few ms, and would wait longer for it than they need it.
+SWITCH = 1e-4
 
 
 class Done(NamedTuple, Generic[R]):
@@ -54,11 +58,14 @@ class Crew(Generic[J, R]):
                 continue
 
     def __enter__(self) -> Crew[J, R]:
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(SWITCH, self._interval))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        sys.setswitchinterval(self._interval)
         self._given_up = kind is not None
         for _ in self._threads:
             self._jobs.put(None)
