@@ -129,7 +129,7 @@ class Images:
                 continue
             names = [layout.alias] if layout.alias else []
             types = [*names, layout.name, layout.name.replace(".", "::"), layout.group]
-            # A piece of a detector is also meant by the name of the whole.
+            # A piece of a detector is also meant by the name of the whole. All are asked: patterns note what they meet.
             meant = [source, *([source.segment.whole] if source.segment else [])]
             if any([patterns.accepts(types, each, source_group(each)) for each in meant]):
                 known.add(source.identity)

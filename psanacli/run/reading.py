@@ -6,7 +6,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -230,13 +230,12 @@ class OpenFiles:
         return DataError(f"{self.path(file)}: {size} bytes at offset {offset} cannot be read: {why}")
 
     def _open_known(self, path: Path) -> int:
-        descriptor = self._open(path)
-        try:
+        with ExitStack() as undo:
+            descriptor = self._open(path)
+            undo.callback(os.close, descriptor)
             now = FileState.of(descriptor)
             self.states.setdefault(path, now).check(path, now)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            undo.pop_all()
         return descriptor
 
     def grown(self) -> list[Path]:
