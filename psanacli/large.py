@@ -19,6 +19,8 @@ LARGE = 1 << 25
 """Arrays of so many bytes are kept in a file."""
 LONG = 1 << 23
 """The same for rows that come in pieces: there may be as many such arrays as a run has files."""
+MANY = 1 << 20
+"""The same for columns of a table that has many of them."""
 
 
 def empty(count: int, dtype: DTypeLike, *, large: int = LARGE) -> NDArray[Any]:
@@ -106,4 +108,4 @@ def _mapped(file: IO[bytes], dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     return np.frombuffer(mmap.mmap(file.fileno(), count * dtype.itemsize), dtype, count)
 
 
-__all__ = ["LARGE", "LONG", "Rows", "empty"]
+__all__ = ["LARGE", "LONG", "MANY", "Rows", "empty"]

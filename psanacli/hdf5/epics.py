@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psanacli import large
 from psanacli.errors import DataError
 from psanacli.hdf5 import names
 from psanacli.hdf5.forms import compound, form_of
@@ -20,7 +21,7 @@ from psanacli.hdf5.layout import DatasetLayout, Member
 from psanacli.hdf5.rows import EveryEvent, Rows, nothing
 from psanacli.hdf5.tables import FEW_ROWS, STAMP_ROWS, Dataset, Table, Value, chunk_rows
 from psanacli.hdf5.values import Column, Encoder, base_of
-from psanacli.run import Key, Objects, Places, Product, RunTable, Variable
+from psanacli.run import Key, Objects, Product, RunTable, Variable
 from psanacli.xtc import RECORD_KINDS, Batch, Source, bind
 
 if TYPE_CHECKING:
@@ -90,34 +91,47 @@ def add(planner: Planner) -> None:
                 add_rows(planner, step, name, chosen, links.get(name, []))
 
 
+RECORD = np.dtype([("datagram", "<u4"), ("contribution", "<i4"), ("kind", "<i2"), ("count", "<i2")])
+"""Where a record is, its ``dbrType`` and number of elements."""
+
+
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The rows of one variable: each record stands at all events from `first` to before `stop`.
+    """The rows of one variable: each record stands at one event, or at all until the next one.
+
+    The arrays are views of those of all variables, which may be in a file (`psanacli.large`).
 
     Attributes
     ----------
-    places : Places
-        The records.
-    kinds, counts : ndarray
-        Their ``dbrType`` and number of elements.
-    first, stop : ndarray of int64
-        Positions of events, ascending.
+    rows : ndarray of `RECORD`
+    first, until : ndarray of int64
+        Positions of events, ascending: where each comes into force, and the next one does.
+    start, stop : int
+        The range of positions that is meant; a record may have come before.
+    held : bool
+        Whether it stands at all events where it is in force.
     """
 
-    places: Places
-    kinds: NDArray[Any]
-    counts: NDArray[Any]
+    rows: NDArray[Any]
     first: Ints
-    stop: Ints
+    until: Ints
+    start: int
+    stop: int
+    held: bool = True
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int((self.stop - self.first).sum())
+        begin, end = self._spans(slice(None))
+        return int((end - begin).sum())
 
     def select(self, chosen: Any) -> Records:
         """Return some of the records."""
-        places, kinds, counts = self.places.select(chosen), self.kinds[chosen], self.counts[chosen]
-        return Records(places, kinds, counts, self.first[chosen], self.stop[chosen])
+        return replace(self, rows=self.rows[chosen], first=self.first[chosen], until=self.until[chosen])
+
+    def _spans(self, records: slice) -> tuple[Ints, Ints]:
+        """Return where some records begin and end to stand."""
+        begin = np.maximum(self.first[records], self.start)
+        return begin, np.minimum(self.until[records], self.stop) if self.held else begin + 1
 
     def entries(self, mode: str, start: int, stop: int) -> Records:
         """Return the rows of one step.
@@ -130,46 +144,68 @@ class Records:
             Its events, as positions.
         """
         low, high = np.searchsorted(self.first, (start, stop)).tolist()
-        first = self.first[low:high]
-        if mode != "updates" and low > 0 and stop > start and (low == high or first[0] > start):
-            low, first = low - 1, np.append(start, first)
-        some = self.select(slice(low, high))
-        return replace(some, first=first, stop=np.append(first[1:], stop) if mode == "always" else first + 1)
+        if mode != "updates" and low > 0 and stop > start and (low == high or self.first[low] > start):
+            low -= 1
+        return replace(self.select(slice(low, high)), start=start, stop=stop, held=mode == "always")
 
     def before(self, positions: Ints) -> Ints:
         """Return the number of rows before some positions."""
-        sums = np.concatenate(([0], np.cumsum(self.stop - self.first)))
-        record = np.searchsorted(self.first, positions, side="right")
+        begin, end = self._spans(slice(None))
+        sums = np.concatenate(([0], np.cumsum(end - begin)))
+        record = np.searchsorted(begin, positions, side="right")
         begun = np.maximum(record - 1, 0)
-        inside = np.minimum(positions, self.stop[begun]) - self.first[begun]
+        inside = np.minimum(positions, end[begun]) - begin[begun]
         return np.asarray(np.where(record > 0, sums[begun] + inside, 0))
 
     def within(self, table: RunTable, first: int, stop: int) -> Objects:
         """See `psanacli.hdf5.rows.Rows`."""
-        low, high = int(np.searchsorted(self.stop, first, side="right")), int(np.searchsorted(self.first, stop))
-        begin, end = np.maximum(self.first[low:high], first), np.minimum(self.stop[low:high], stop)
+        if first <= self.start:
+            low = 0
+        elif self.held:
+            low = int(np.searchsorted(self.until, first, side="right"))
+        else:
+            low = int(np.searchsorted(self.first, first))
+        some = slice(low, int(np.searchsorted(self.first, stop)))
+        begin, end = self._spans(some)
+        begin, end = np.maximum(begin, first), np.minimum(end, stop)
         each = np.maximum(end - begin, 0)
         event = np.repeat(begin - (np.cumsum(each) - each), each) + np.arange(each.sum())
-        places = self.places.select(np.repeat(np.arange(low, low + len(each)), each))
-        kind = RECORD_KINDS[int(self.kinds[0])].xtc_type
-        key = Key(kind, Source(0xFFFFFFFF, 0xFFFFFFFF))
-        where = (places.datagram, places.offset, places.size, places.flags, places.config)
-        return Objects(key, *where, Product(kind), event, np.zeros(len(event), np.uint32), np.ones(len(event), bool))
+        rows = self.rows[some][np.repeat(np.arange(len(each)), each)]
+        kind = Product(RECORD_KINDS[int(self.rows["kind"][0])].xtc_type)
+        datagram, contribution = rows["datagram"], rows["contribution"].astype(np.int64)
+        offset, size, _ = table.place(datagram, contribution, kind)
+        flags, config = table.contributions["flags"][contribution], np.full(len(event), -1)
+        key = Key(kind.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
+        damage, stored = np.zeros(len(event), np.uint32), np.ones(len(event), bool)
+        return Objects(key, datagram, offset, size, flags, config, kind, event, damage, stored)
 
 
-def _in_force(planner: Planner) -> Iterator[tuple[str, Records]]:
-    """Give for each variable its records with a time, from the event that each belongs to until the next one."""
-    variables = planner.run.epics
-    for name, variable in variables.items():
-        heads = variables.heads[variable._rows]
-        time = variable._rows[(heads["dbrType"] < _FIRST_CTRL) & (heads["numElements"] > 0)]
-        event = planner.table.events_from(variables.places.group[time])
-        first = np.asarray(planner.chosen.before(event), np.int64)
-        time, first = time[last := _last_of_each(first)], first[last]
-        heads = variables.heads[time]
-        places = variables.places.select(time)
-        until = np.append(first[1:], planner.chosen.count)
-        yield name, Records(places, heads["dbrType"], heads["numElements"], first, until)
+def _in_force(planner: Planner) -> list[tuple[str, Records]]:
+    """Return for each variable its records with a time, from the event that each belongs to until the next one."""
+    variables, count = planner.run.epics, planner.chosen.count
+    kinds, places = variables.kinds, variables.places
+    usable = (kinds.table["dbrType"] < _FIRST_CTRL) & (kinds.table["numElements"] > 0)
+    every, firsts = large.Rows(RECORD, large=large.MANY), large.Rows(np.int64, large=large.MANY)
+    lengths = []
+    for variable in variables.values():
+        time = usable[kinds.number[variable._rows]]
+        row = variable._rows[time]
+        first = np.asarray(planner.chosen.before(planner.table.events_from(variable.group[time])), np.int64)
+        row, first = row[last := _last_of_each(first)], first[last]
+        records = np.zeros(len(row), RECORD)
+        records["datagram"], records["contribution"] = places.datagram[row], places.contribution[row]
+        kind = kinds.table[kinds.number[row]]
+        records["kind"], records["count"] = kind["dbrType"], kind["numElements"]
+        every.add(records)
+        firsts.add(np.append(first, count))  # the next one begins where this one ends, and the last ends with the run
+        lengths.append(len(row))
+    rows, first = every.array(), firsts.array()
+    found, at = [], 0
+    for number, (name, length) in enumerate(zip(variables, lengths, strict=True)):
+        mine = first[at + number : at + number + length + 1]
+        found.append((name, Records(rows[at : at + length], mine[:-1], mine[1:], 0, count)))
+        at += length
+    return found
 
 
 def _last_of_each(first: Ints) -> NDArray[np.bool_]:
@@ -190,8 +226,8 @@ def in_force(planner: Planner) -> Iterator[tuple[str, Records]]:
 def add_rows(planner: Planner, step: Step, name: str, records: Records, links: Sequence[str] = ()) -> None:
     """Add the table of one variable in one step."""
     aligned = planner.options.aligned
-    kind, count = int(records.kinds[0]), int(records.counts[0])
-    same = records.kinds == kind
+    kind, count = int(records.rows["kind"][0]), int(records.rows["count"][0])
+    same = records.rows["kind"] == kind
     if not same.all():
         left_out = len(records.select(~same))
         planner.plan.notes.append(f"EPICS {name}: {left_out} records of another type are left out")
@@ -265,9 +301,9 @@ def _control(planner: Planner, group: str, variable: Variable) -> Value | None:
     rows = variable._control
     before = rows[epics.places.group[rows] <= planner.configure]
     rows = before if len(before) else rows
-    if not len(rows) or epics.heads["numElements"][rows[-1]] < 1:
+    head = epics.heads_of(rows[-1:])[0] if len(rows) else None
+    if head is None or head["numElements"] < 1:
         return None
-    head = epics.heads[rows[-1]]
     block = epics.read(rows[-1:])
     try:
         batch = Batch(bind(RECORD_KINDS[int(head["dbrType"])].xtc_type), block.buffer, block.starts, block.sizes)

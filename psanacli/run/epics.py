@@ -8,81 +8,36 @@ counts, the later one of equal ones; a record that is read for a later delivery 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError, UsageError
-from psanacli.run.config import STORING
+from psanacli.large import MANY, Rows
 from psanacli.run.epics_names import Naming, name_all, text_in
+from psanacli.run.epics_records import EPICS_KIND, RecordKinds, by_variable, find_records, stretches
 from psanacli.run.names import Names
-from psanacli.run.objects import History, Ints, Key, Places, Product
+from psanacli.run.objects import Arrivals, Ints, Places
 from psanacli.run.payloads import Payloads
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.runtable import DELIVERED
-from psanacli.run.tables import Action
 from psanacli.xtc import (
     ALARMS,
-    EPICS,
     EPICS_HEAD,
     RECORD_KINDS,
     SEVERITIES,
-    XTC,
-    ContributionFlag,
     Record,
-    Source,
     decode_epics,
     epics_heads,
-    named,
 )
 
 if TYPE_CHECKING:
     from psanacli.run.event import Event
 
-_READING = (
-    Action.BEGIN_JOB, Action.CONFIGURE, Action.BEGIN_RUN, Action.BEGIN_STEP, Action.EVENT, Action.TRIMMED,
-    Action.EPICS_ONLY, Action.SKIPPED, Action.UNMATCHED,
-)  # fmt: skip
-"""What is read; ends of runs and steps are not."""
 _CHUNK = 1 << 24  # bytes of payloads that are read at once
 _FIRST_CTRL = 28
-
-EPICS_KIND = np.dtype([("pvId", "<i2"), ("dbrType", "<i2"), ("numElements", "<i2"), ("complete", "<i2")])
-"""What a record is: the number of its variable, its layout, how many values, and whether it makes sense."""
-
-
-@dataclass(frozen=True, eq=False)
-class RecordKinds:
-    """What the EPICS records of a run are; few are different, so each kind is kept once.
-
-    Attributes
-    ----------
-    number : ndarray of unsigned integers
-        Kind of each record.
-    table : ndarray of `EPICS_KIND`
-        In the order in which records have them.
-    """
-
-    number: NDArray[np.unsignedinteger[Any]]
-    table: NDArray[Any]
-
-    @classmethod
-    def of(cls, heads: NDArray[Any]) -> Self:
-        """Return the kinds of records with these fields."""
-        kinds = np.zeros(len(heads), EPICS_KIND)
-        for name in EPICS_KIND.names or ():
-            kinds[name] = heads[name]
-        _, first, number = np.unique(kinds.view(np.uint64), return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        rank = np.empty(len(order), np.min_scalar_type(len(order)))
-        rank[order] = np.arange(len(order))
-        return cls(rank[number], kinds[first[order]])
-
-    def __len__(self) -> int:
-        return len(self.number)
 
 
 class Value(NamedTuple):
@@ -115,13 +70,13 @@ class Variable:
         Group of the run with which each value came into force, ascending.
     """
 
-    def __init__(self, name: str, alias: str, epics: Epics, rows: Ints, control: Ints) -> None:
+    def __init__(self, name: str, alias: str, epics: Epics, rows: Ints, group: Ints, control: Ints) -> None:
         self.name = name
         self.alias = alias
         self._epics = epics
         self._rows = rows
         self._control = control
-        self.group = epics.places.group[rows]
+        self.group = group
         self._last: tuple[int, Value] | None = None  # events that follow each other mostly have the same value
 
     def __len__(self) -> int:
@@ -267,9 +222,9 @@ class Epics(Mapping[str, Variable]):
         self._known = kinds
 
     @cached_property
-    def places(self) -> History:
+    def places(self) -> Arrivals:
         """All EPICS records, in the order in which they are read."""
-        return _find_records(self._payloads)
+        return find_records(self._payloads)
 
     @cached_property
     def kinds(self) -> RecordKinds:
@@ -278,7 +233,8 @@ class Epics(Mapping[str, Variable]):
             if len(self._known) != len(self.places):
                 raise DataError("the index does not have as many EPICS records as the run")
             return self._known
-        return RecordKinds.of(self.heads)
+        pieces = (np.arange(first, stop) for first, stop in stretches(len(self.places)))
+        return RecordKinds.joined(RecordKinds.of(self.heads_of(rows)) for rows in pieces)
 
     def read_heads(self, rows: Ints) -> tuple[NDArray[Any], PayloadBlock]:
         """Read some records: their heads, an array of `EPICS_HEAD`, and the block that its offsets are of."""
@@ -340,38 +296,46 @@ class Epics(Mapping[str, Variable]):
     @cached_property
     def _variables(self) -> dict[str, Variable]:
         naming, places = self._naming, self.places
-        # Records that are read for one delivery have one number: that of the group that is delivered next.
-        delivery = self._payloads.table.following(places.group, DELIVERED)
-        order = np.lexsort((np.arange(len(places)), delivery, naming.variable))
-        order = order[naming.variable[order] >= 0]
-        order = self._newest_last(order, naming.variable[order], delivery[order])
-        which, when = naming.variable[order], delivery[order]
-        last = np.ones(len(order), bool)
-        last[:-1] = (which[1:] != which[:-1]) | (when[1:] != when[:-1])
-        chosen = order[last]
-        bounds = np.searchsorted(naming.variable[chosen], np.arange(len(naming.names) + 1))
-        aliases = {name: alias for alias, name in reversed([*naming.aliases.items()])}
-        found = {}
+        order, bounds = by_variable(naming.variable, len(naming.names))
+        rows, groups = Rows(np.int64, large=MANY), Rows(np.int64, large=MANY)
+        edges = [0]
         for number, name in enumerate(naming.names):
-            rows = chosen[bounds[number] : bounds[number + 1]]
+            mine = self._counting(order[bounds[number] : bounds[number + 1]])
             control = np.array(naming.control.get(name, []), np.int64)
             # A value that came with the name counts until the first other one.
-            before = control[places.group[control] < (places.group[rows[0]] if len(rows) else self._last + 1)]
-            found[name] = Variable(name, aliases.get(name, ""), self, np.concatenate((before, rows)), control)
+            before = control[places.group[control] < (places.group[mine[0]] if len(mine) else self._last + 1)]
+            mine = np.concatenate((before, mine))
+            rows.add(mine)
+            groups.add(places.group[mine])
+            edges.append(edges[-1] + len(mine))
+        every, group = rows.array(), groups.array()
+        aliases = {name: alias for alias, name in reversed([*naming.aliases.items()])}
+        found = {}
+        for name, first, stop in zip(naming.names, edges, edges[1:], strict=False):
+            control = np.array(naming.control.get(name, []), np.int64)
+            found[name] = Variable(name, aliases.get(name, ""), self, every[first:stop], group[first:stop], control)
         return dict(sorted(found.items()))
 
-    def _newest_last(self, order: Ints, which: Ints, when: Ints) -> Ints:
+    def _counting(self, rows: Ints) -> Ints:
+        """Return which of the records of a variable count, of all in the order in which they are read."""
+        # Records that are read for one delivery have one number: that of the group that is delivered next.
+        when = self._payloads.table.following(self.places.group[rows], DELIVERED)
+        same = when[1:] == when[:-1]
+        if not same.any():
+            return rows
+        newest = self._newest_last(rows, when)
+        return np.asarray(newest[np.append(~same, True)])
+
+    def _newest_last(self, order: Ints, when: Ints) -> Ints:
         """Sort so that of several records of a variable for one delivery the one that counts is the last."""
         same = np.zeros(len(order) + 1, bool)
-        same[1:-1] = (which[1:] == which[:-1]) & (when[1:] == when[:-1])
+        same[1:-1] = when[1:] == when[:-1]
         several = np.flatnonzero(same[1:] | same[:-1])
-        if not len(several):
-            return order
         rows = order[several]
         heads = self.heads_of(rows)  # only these have to be read
         stamp = heads["seconds"].astype(np.int64) * 1_000_000_000 + heads["nanoseconds"]
         order = order.copy()
-        order[several] = rows[np.lexsort((rows, stamp, when[several], which[several]))]
+        order[several] = rows[np.lexsort((rows, stamp, when[several]))]
         return order
 
     @cached_property
@@ -426,30 +390,6 @@ class Epics(Mapping[str, Variable]):
         if len(self) > 20:
             lines.append(f"  ... and {len(self) - 20} more")
         return "\n".join(lines) + ">"
-
-
-def _find_records(payloads: Payloads) -> History:
-    table = payloads.table
-    member, group, row = table.occurrences(table.contents.of_type(EPICS), _READING)
-    storing = np.isin(table.groups["action"][group], STORING)
-    within = member - table.groups["first"][group].astype(np.int64)
-    control = table.streams_of(table.members[member]) >= table.rules.control_content
-    # Control streams first, from the highest down, then the others.
-    rank = np.where(control, -within, within + 1)
-    order = np.lexsort((row, rank, group))
-    order = order[(~storing | control | (within == 0))[order]]
-    member, group, row = member[order], group[order].astype(np.int64), row[order]
-    entered = table.contributions["flags"][row] & (ContributionFlag.NOT_ENTERED | ContributionFlag.PROXY) == 0
-    # An empty payload is no record.
-    kept = entered & (table.contributions["extent"][row] > XTC.itemsize)
-    member, group, row = member[kept], group[kept], row[kept]
-    rows = table.members[member]
-    product = Product(named("Epics.EpicsPvHeader"))
-    start, size, _ = table.place(rows, row, product)
-    none = np.full(len(row), -1, np.int64)
-    key = Key(product.xtc_type, Source(0xFFFFFFFF, 0xFFFFFFFF))
-    order = np.arange(len(row))
-    return History(key, rows, start, size, table.contributions["flags"][row], none, product, group, order, order, row)
 
 
 def _value(record: Record) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError
+from psanacli.large import MANY, empty
+from psanacli.run.epics_records import stretches
 from psanacli.run.objects import Ints
 from psanacli.run.payloads import Payloads
 
@@ -21,7 +24,7 @@ class Naming(NamedTuple):
     """Which record belongs to which variable."""
 
     names: list[str]
-    variable: Ints
+    variable: NDArray[np.int32]
     """Number of the variable of each TIME record, -1 for all other records."""
     control: dict[str, list[int]]
     """Rows of the CTRL records of each variable, the last counts."""
@@ -78,30 +81,42 @@ def name_all(epics: Epics, payloads: Payloads) -> Naming:
     """Give every record its variable: what gives names is met one by one, TIME records all at once."""
     table, places, kinds = payloads.table, epics.places, epics.kinds
     sources = np.stack([table.keys["log"], table.keys["phy"]], axis=1).astype(np.int64)
-    key = table.contributions["key"][places.contribution].astype(np.int64)
-    is_control = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] >= _FIRST_CTRL)
-    is_time = (kinds.table["complete"] != 0) & (kinds.table["dbrType"] < _FIRST_CTRL)
-    control, is_time = is_control[kinds.number], is_time[kinds.number]
-    time = np.flatnonzero(is_time)
+    complete, first_ctrl = kinds.table["complete"] != 0, kinds.table["dbrType"] >= _FIRST_CTRL
+    is_control, is_time = complete & first_ctrl, complete & ~first_ctrl
+
+    def key(rows: slice | int) -> NDArray[np.int64]:
+        return np.asarray(table.contributions["key"][places.contribution[rows]], np.int64)
 
     def identity(row: int) -> _Identity:
-        log, phy = sources[key[row]].tolist()
+        log, phy = sources[key(row)].tolist()
         return log, phy, int(kinds.table["pvId"][kinds.number[row]])
 
+    def codes(first: int, stop: int) -> tuple[Ints, Ints]:
+        """Return the TIME records of a stretch, and a number for source and kind of each."""
+        number = kinds.number[first:stop]
+        time = np.flatnonzero(is_time[number])
+        return time, (key(slice(first, stop)) * max(len(kinds.table), 1) + number)[time]
+
     # Records of one source and kind have one identity; there are few of these.
-    _, first, which = np.unique(
-        key[time] * max(len(kinds.table), 1) + kinds.number[time], return_index=True, return_inverse=True
-    )
-    unique: dict[_Identity, int] = {}
-    slot = np.array([unique.setdefault(identity(int(row)), len(unique)) for row in time[first]], np.int64)
-    which = slot[which] if len(slot) else np.zeros(0, np.int64)
-    first_times = np.full(len(unique), len(places), np.int64)
-    np.minimum.at(first_times, slot, time[first])
+    control: list[int] = []
+    began: dict[int, int] = {}
+    for first, stop in stretches(len(places)):
+        control += (first + np.flatnonzero(is_control[kinds.number[first:stop]])).tolist()
+        time, code = codes(first, stop)
+        unique, index = np.unique(code, return_index=True)
+        for value, row in zip(unique.tolist(), (first + time[index]).tolist(), strict=True):
+            began.setdefault(value, row)
+    known = np.array(sorted(began), np.int64)
+    owners: dict[_Identity, int] = {}
+    slot = np.array([owners.setdefault(identity(began[code]), len(owners)) for code in known.tolist()], np.int64)
+    first_times = np.full(len(owners), len(places), np.int64)
+    np.minimum.at(first_times, slot, np.array([began[code] for code in known.tolist()], np.int64))
     store = _Store()
     # What gives names, in the order in which it is met: records with names, first records without, and lists of
     # aliases, after the records of their group.
     steps: list[tuple[int, int, int, int]] = []
-    for row in [*np.flatnonzero(control).tolist(), *first_times.tolist()]:
+    named = set(control)
+    for row in [*control, *first_times.tolist()]:
         steps.append((int(places.group[row]), 0, row, row))
     for (type_name, _), history in table.config.histories.items():
         if type_name == "Epics.ConfigV1":
@@ -112,7 +127,7 @@ def name_all(epics: Epics, payloads: Payloads) -> Naming:
     for group, what, _, number in sorted(steps):
         if what == 0:
             log, phy, pv_id = identity(number)
-            if control[number]:
+            if number in named:
                 store.add_control((log, phy, pv_id), _name_in(epics.payload(number)), number, group)
             else:
                 store.add_name((log, phy, pv_id), f"PV:pvId={pv_id}:src_log={log}:src_phy={phy}", group)
@@ -126,10 +141,13 @@ def name_all(epics: Epics, payloads: Payloads) -> Naming:
             for entry in entries:
                 store.add_alias((log, phy, entry.pvId), entry.description, group)
     numbers: dict[str, int] = {name: number for number, name in enumerate(store.control)}
-    slots = [numbers.setdefault(store.name_of[known], len(numbers)) for known in unique]
-    variable = np.full(len(places), -1, np.int64)
-    if slots:
-        variable[time] = np.array(slots, np.int64)[which]
+    slots = np.array([numbers.setdefault(store.name_of[owner], len(numbers)) for owner in owners], np.int64)
+    variable = empty(len(places), np.int32, large=MANY)
+    for first, stop in stretches(len(places)):
+        time, code = codes(first, stop)
+        some = variable[first:stop]
+        some[:] = -1
+        some[time] = slots[slot[np.searchsorted(known, code)]] if len(time) else -1
     return Naming(list(numbers), variable, store.control, store.aliases, store.changes)
 
 

@@ -204,6 +204,22 @@ def chained(parts: Sequence[Objects]) -> Objects:
 
 
 @dataclass(frozen=True, eq=False)
+class Arrivals(Places):
+    """Objects in the order in which they are read.
+
+    Attributes
+    ----------
+    group : ndarray of int64
+        Number of the group, ascending.
+    contribution : ndarray of int64
+        Row of the contribution table.
+    """
+
+    group: Ints
+    contribution: Ints
+
+
+@dataclass(frozen=True, eq=False)
 class History(Places):
     """All objects of one type and source that went to the configuration, in the order in which they did.
 
