@@ -119,9 +119,17 @@ def _repeated(events: NDArray[Any], split: NDArray[np.integer]) -> tuple[Ints, I
     """Return the events with the time of an earlier one of which a part is missing, and that earlier one."""
     if not len(split):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    times = events["seconds"].astype(np.int64) << 32 | events["nanoseconds"]
-    first = {int(times[event]): int(event) for event in reversed(split.tolist())}
-    again = np.flatnonzero(np.isin(times, list(first)))
-    pairs = [(event, first[int(times[event])]) for event in again.tolist() if event > first[int(times[event])]]
+    first = {int(_times(events[event])): int(event) for event in reversed(split.tolist())}
+    known = np.array(sorted(first), np.int64)
+    pairs = []
+    for at in range(0, len(events), _RANGE):
+        times = _times(events[at : at + _RANGE])
+        for row in np.flatnonzero(np.isin(times, known)).tolist():
+            if at + row > first[int(times[row])]:
+                pairs.append((at + row, first[int(times[row])]))
     late, earlier = np.array(pairs, np.int64).reshape(-1, 2).T
     return late, earlier
+
+
+def _times(events: NDArray[Any]) -> NDArray[np.int64]:
+    return np.asarray(events["seconds"].astype(np.int64) << 32 | events["nanoseconds"])

@@ -106,7 +106,7 @@ class TranslateOptions:
         """
         if isinstance(self.events, slice):
             check_events(self.events, count, "the run")
-            return np.arange(count)[self.events]
+            return np.arange(*self.events.indices(count))
         numbers = np.unique(self.events)
         beyond = numbers[(numbers < 0) | (numbers >= count)]
         if len(beyond):
