@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 def test_twice_the_events(runs: list[Sample], tmp_path: Path, more: list[str]) -> None:
     few, many = (peak(run, tmp_path / f"{run.events}.h5", *more) for run in runs)
     added = runs[1].size - runs[0].size
-    assert many - few < added / 3, "tables grow; data do not stay"
+    assert many - few < added / 2, "tables grow, and threads differ in how many blocks they have; data do not stay"
     assert many < 300_000_000
 
 

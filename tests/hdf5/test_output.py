@@ -20,6 +20,7 @@ from hdf5.comparison import compare
 from psanacli.commands.main import run
 from psanacli.demo import Sample
 from psanacli.errors import OutputError
+from psanacli.hdf5.fill import Placer
 from psanacli.hdf5.output import Output
 
 MOST = 1 << 20
@@ -172,6 +173,31 @@ def test_many_chunks_ask_for_checkpoints(
     assert 1 < len(asking) < len(kept) - 2, "now and then"
     assert all(size <= MOST for answer, size in kept if not answer)
     assert not differences(whole, out)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_open_datasets_take_little(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    """By itself HDF5 has a table of 64 kB and up to 8 MB of chunks for each dataset that is open."""
+    if compression == "zstd":
+        pytest.importorskip("hdf5plugin")
+    monkeypatch.setattr(Placer, "MOST_OPEN", 10)
+    monkeypatch.setattr(Placer, "MOST_CACHED", 1 << 20)
+    release, caches = Placer.release, []
+
+    def released(self: Placer) -> None:
+        found = [dataset.get_access_plist().get_chunk_cache() for dataset in self.output.datasets.values()]
+        caches.append([(slots, size) for slots, size, _ in found])
+        release(self)
+
+    monkeypatch.setattr(Placer, "release", released)
+    out = str(tmp_path / "out.h5")
+    words = ["translate", sample.datasource, "--root", str(sample.root), "-o", out, "-q", "--compression", compression]
+    assert run(words) == 0
+    assert len(caches) > 1 and any(size for each in caches for _, size in each)
+    assert all(len(each) <= 10 and sum(size for _, size in each) <= 1 << 20 for each in caches)
+    assert all(slots <= 1 for each in caches for slots, _ in each)
 
 
 def test_two_at_once(tmp_path: Path) -> None:
