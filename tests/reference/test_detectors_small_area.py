@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psanacli.calib import kind_of
+from psanacli.calib import Store, format_text, kind_of
 from psanacli.detector import AreaDetector
 from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.errors import ConstantsError, UsageError
@@ -26,6 +26,9 @@ FAILS = "there this kind of image, or this configuration, fails or gives nothing
 NO_CAMERA = "what sends results of a time tool, or samples, only is no camera"
 PANELS = "there an ePix10ka of another size than a whole one has no axis of panels, or fails"
 IMAGE = "there a geometry makes the picture, or none is made"
+
+DEFAULT_CALIBRATED = ("Cspad", "Epix100a", "pnCCD")
+"""Devices for which the original has default constants."""
 
 # By device and method, * for any.
 EXPLAINED = {
@@ -153,3 +156,33 @@ def shown(reason: str, mine: Any, theirs: Any, raw: Any, detector: Any) -> bool:
         case _ if reason == IMAGE:
             return theirs is None or failed or tuple(theirs["shape"]) != mine.shape
     raise AssertionError(reason)
+
+
+def test_with_the_defaults_of_the_original_as_constants_the_values_are_its_own(
+    shared: Path, unpacked: Path, tmp_path: Path, tally: Counter[str]
+) -> None:
+    """Without files it takes pedestals of 0, and all pixels as bad for the common mode (trap T1), but masks none."""
+    compared = 0
+    for subject, entry in recorded(shared, "detectors_small2")["sets"].items():
+        if not subject.endswith(", area"):
+            continue
+        dataset, _, packed = entry["dataset"].partition(" ")
+        home = unpacked if packed else shared / "lcls1" / "types" / "xtc"
+        with open_run(f"{dataset}:dir={home}", calib_dir=tmp_path) as run:
+            for (seconds, nanoseconds, fiducials), calls in ((each["id"], each["calls"]) for each in entry["events"]):
+                event = run.events.at(seconds=seconds, nanoseconds=nanoseconds, fiducials=fiducials)
+                for call, theirs in calls.items():
+                    name, _, method = call.rpartition("|")
+                    kind = kind_of(name) if name.partition(":")[2].partition(".")[0] in DEFAULT_CALIBRATED else None
+                    if kind is None or method != "calib" or not isinstance(theirs, dict) or "crc32" not in theirs:
+                        continue
+                    for constants_type, value in (("pedestals", 0), ("pixel_status", 1)):
+                        directory = Store(tmp_path).type_directory(name, constants_type)
+                        directory.mkdir(parents=True, exist_ok=True)
+                        (directory / "0-end.data").write_bytes(format_text(np.full(kind.shape, value)))
+                    same = Same()
+                    image = run.detector(name).calib(event, mask=False)  # type: ignore[attr-defined]
+                    assert same(image, theirs), (subject, call)
+                    tally["detectors_small2, with the defaults of the original: values"] += same.count
+                    compared += 1
+    assert compared == 5
