@@ -20,7 +20,7 @@ import numpy as np
 from psanacli.calib.constants import Array, Constants, read_bytes
 from psanacli.calib.deploy import NewConstants
 from psanacli.calib.text import format_text, parse_text
-from psanacli.errors import ConstantsError, OutputError, UsageError, did_you_mean
+from psanacli.errors import ConstantsError, NotFoundError, OutputError, UsageError, did_you_mean
 
 HDF5_NAMES = (".h5", ".hdf5")
 FORMATS = ("npy", "npz", "h5", "text")
@@ -43,9 +43,14 @@ def read_array(path: Path, dataset: str = "") -> NewConstants:
 
     Raises
     ------
+    NotFoundError
+        There is no such file.
     ConstantsError
         The file cannot be read, or holds no such array.
     """
+    if not path.exists():
+        near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise NotFoundError(f"no file {path}", did_you_mean(path.name, near))
     suffix = path.suffix.lower()
     origin = f"{os.path.abspath(path)}{':' + dataset if dataset else ''}"
     if dataset and suffix not in (".npz", *HDF5_NAMES):

@@ -28,8 +28,7 @@ def command(wanted: Asked, output: str | None, overwrite: bool, as_json: bool) -
     The name of the file tells the format: .npy, .npz, .h5, .hdf5, anything else is text.
     """
     from psanacli.calib import TYPES, export, format_of
-    from psanacli.commands.constants import about
-    from psanacli.errors import NotFoundError
+    from psanacli.commands.constants import about, no_constants
 
     if output is None:
         raise click.UsageError("where to? Say -o FILE")
@@ -45,7 +44,7 @@ def command(wanted: Asked, output: str | None, overwrite: bool, as_json: bool) -
             if name in TYPES and (kind or target.store.which(source, name, run).file):
                 found.append(target.store.get(source, name, run, raw_shape=seen.shape if seen else ()))
     if not found:
-        raise NotFoundError(f"{target.store.directory} has no constants for run {run}")
+        raise no_constants(target.store, f"for run {run}")
     export(found, path, format_of(path))
     if as_json:
         document = {"format": "psana calib export", "version": 1, "file": path, "run": run}

@@ -18,6 +18,7 @@ from psanacli.commands.asked import Asked, asked
 def command(wanted: Asked, as_json: bool) -> None:
     """Show the history of constants, newest last, whichever program wrote it."""
     from psanacli.calib import history
+    from psanacli.commands.constants import no_constants
     from psanacli.errors import NotFoundError
 
     wanted.check_type()
@@ -34,6 +35,12 @@ def command(wanted: Asked, as_json: bool) -> None:
         (when, source, name, record.command, record.file, record.values.get("user"), record.comment)
         for when, source, name, record in found
     ]
-    console.table(("when", "detector", "type", "what", "file", "user", "comment"), rows)
     if not found:
-        raise NotFoundError(f"{wanted.store.directory} has no history")
+        of = f"of {wanted.detector}" if wanted.detector else ""
+        if not wanted.store.directory.is_dir():
+            raise no_constants(wanted.store, of)
+        raise NotFoundError(
+            f"{wanted.store.directory} has no history{of and ' '}{of}",
+            "psana calib list shows the files",
+        )
+    console.table(("when", "detector", "type", "what", "file", "user", "comment"), rows)

@@ -18,7 +18,7 @@ from psanacli.commands.asked import Asked, asked
 def command(wanted: Asked, as_json: bool) -> None:
     """List the files of a store of constants, and the runs to which each applies."""
     from psanacli.calib import spelled
-    from psanacli.errors import NotFoundError
+    from psanacli.commands.constants import no_constants
 
     wanted.check_type()
     store = wanted.store
@@ -45,7 +45,4 @@ def command(wanted: Asked, as_json: bool) -> None:
             title=str(store.directory),
         )
     if not found:
-        raise NotFoundError(
-            f"{store.directory} has no constants" + (f" of {wanted.detector}" if wanted.detector else ""),
-            "" if store.directory.is_dir() else "it does not exist",
-        )
+        raise no_constants(store, f"of {wanted.detector}" if wanted.detector else "")

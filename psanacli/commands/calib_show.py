@@ -25,8 +25,8 @@ def command(wanted: Asked, as_json: bool) -> None:
     A type without a file that applies is told, and is no error unless --type asks for it.
     """
     from psanacli.calib import GEOMETRY, TYPES
-    from psanacli.commands.constants import about
-    from psanacli.errors import ConstantsError, NotFoundError
+    from psanacli.commands.constants import about, no_constants
+    from psanacli.errors import ConstantsError
 
     wanted.check_type()
     target, kind = wanted.target, wanted.kind
@@ -65,11 +65,7 @@ def command(wanted: Asked, as_json: bool) -> None:
             console.warn(other.message, other.hint)
         raise failed[0]
     if not told:
-        what = f"of {wanted.detector}" if wanted.detector else f"of {len(sources)} detectors"
-        raise NotFoundError(
-            f"{target.store.directory} has no constants {what}",
-            "" if target.store.directory.is_dir() else "it does not exist",
-        )
+        raise no_constants(target.store, f"of {wanted.detector}" if wanted.detector else "of the detectors of the run")
 
 
 def _print(told: list[dict[str, Any]], title: str) -> None:

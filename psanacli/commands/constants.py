@@ -150,7 +150,7 @@ def constants_name(run: Run, name: str) -> str:
     try:
         kind_of(found)
     except UsageError as error:
-        raise UsageError(f"{name}: no constants are known of {found}", those_with_pixels(run)) from error
+        raise UsageError(f"{found} has no pixels, and so no constants", those_with_pixels(run)) from error
     return found
 
 
@@ -163,7 +163,30 @@ def whole_name(run: Run, name: str) -> str:
 def those_with_pixels(run: Run) -> str:
     """Return the sentence that names the detectors of a run that constants of pixels exist for."""
     names = [name for name in run.detectors if _device(name) in KINDS and KINDS[_device(name)].pixels]
-    return f"of the run, {', '.join(names)} can have them" if names else "detectors of images have them"
+    shown = [f"{name} ({alias})" if (alias := run.detector(name).alias) else name for name in names]
+    return f"in this run {', '.join(shown)} can have them" if shown else "detectors of images have them"
+
+
+def no_constants(store: Store, what: str = "") -> NotFoundError:
+    """Return the error that a store has nothing of what was asked for.
+
+    Parameters
+    ----------
+    store : Store
+        Where was looked.
+    what : str
+        Of what: ``"of opal_1"``, ``"for run 3"``; empty: nothing at all.
+    """
+    if not store.directory.is_dir():
+        return NotFoundError(
+            f"there are no constants{what and ' '}{what}: {store.directory} does not exist",
+            "psana calib dark --deploy and psana calib deploy make it; --calib-dir names another",
+        )
+    known = ", ".join(store.sources())
+    return NotFoundError(
+        f"{store.directory} has no constants{what and ' '}{what}",
+        f"it has those of {known}" if known else "it is empty",
+    )
 
 
 def _device(source: str) -> str:

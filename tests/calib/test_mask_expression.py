@@ -167,7 +167,7 @@ def test_parts_of_an_or_are_counted(epix: Given) -> None:
         ("near(status, 2, 'ring')", "there is no form 'ring'"),
         ("neighbours(status, 6)", "4 or 8 neighbours"),
         ("median(3) > 2", "median is of the numbers of all pixels"),
-        ("file('no/such.npy')", "cannot be read"),
+        ("file('no/such.npy')", "no file no/such.npy"),
         ("file(3)", "a text in quotes"),
         ("rms[0] > 1", "only constants with several gain ranges"),
         ("12", "this is no set of bad pixels"),
