@@ -108,13 +108,17 @@ static void scale_ranged(float *restrict out, const uint8_t *restrict plane, con
     }
 }
 
-/* Which pixels take part in the common mode: good ones in one of some planes. */
+/* Which pixels take part in the common mode: good ones in one of some planes, which are asked for one after the other,
+   as bytes are compared faster than bits are looked up. */
 PSANACLI_CLONES
 static void taking_part(const uint8_t *restrict plane, const uint8_t *restrict mask, uint32_t planes, uint8_t *restrict good,
                         int64_t n)
 {
-    for (int64_t i = 0; i < n; i++)
-        good[i] = (uint8_t)(mask[i] && (planes >> (plane[i] & 31) & 1));
+    memset(good, 0, (size_t)n);
+    for (int number = 0; number < 32; number++)
+        if (planes >> number & 1)
+            for (int64_t i = 0; i < n; i++)
+                good[i] |= (uint8_t)((plane[i] == number) & (mask[i] != 0));
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abreast.h"
 #include "vector.h"
 
 /* rows x columns elements, the first at `start`; steps are in elements. */
@@ -25,6 +26,9 @@ enum { MOST_BINS = 10000 };
    below the histogram or does not count, its bins, and one for what is above. */
 enum { PIECE = 1024, COPIES = 4, ROOM = 1 + HISTOGRAM_BINS + 1 };
 
+/* Regions of up to SHORT pixels are sorted SIDE at a time, by up to EXCHANGES comparisons. */
+enum { SIDE = 32, SHORT = 128, EXCHANGES = 1471 };
+
 typedef struct {
     int32_t kind;
     double limit;      /* largest correction */
@@ -37,10 +41,12 @@ typedef struct {
 
 /* Room for one thread.  The counts are zero before and after each correction. */
 typedef struct {
-    void *values;        /* as many as the largest region has */
+    void *values;        /* as many as the largest region has, and at least SHORT * (SIDE + 1) */
     uint16_t *bins;      /* PIECE */
     uint32_t *histogram; /* COPIES * ROOM */
     uint32_t *counts;    /* MEDIAN_BINS */
+    uint8_t *pairs;      /* 2 * EXCHANGES: which values are compared to sort `sorted` of them */
+    int64_t *sorted, *exchanges;
 } Scratch;
 
 /* Find the peak of a histogram as the original does: the first that falls to half of its height (reference 5.6, 1).
@@ -120,11 +126,55 @@ static int believed_peak(const Scratch *scratch, const Method *method, double *m
     return found && fabs(*mean) <= method->limit && sigma <= method->width;
 }
 
+/* Which values are compared to sort n of them, in order: Batcher's merge exchange (Knuth 5.2.2 M).  Returns how
+   many times, and keeps them, as the next regions have mostly as many pixels. */
+static int64_t exchanges_of(int64_t n, const Scratch *scratch)
+{
+    int64_t top = 1, count = 0;
+    if (*scratch->sorted == n)
+        return *scratch->exchanges;
+    while (2 * top < n)
+        top *= 2;
+    for (int64_t p = n < 2 ? 0 : top; p > 0; p /= 2) {
+        int64_t q = top, r = 0, d = p;
+        for (;;) {
+            for (int64_t i = 0; i < n - d; i++)
+                if ((i & p) == r) {
+                    scratch->pairs[2 * count] = (uint8_t)i;
+                    scratch->pairs[2 * count + 1] = (uint8_t)(i + d);
+                    count++;
+                }
+            if (q == p)
+                break;
+            d = q - p;
+            q /= 2;
+            r = p;
+        }
+    }
+    *scratch->sorted = n;
+    *scratch->exchanges = count;
+    return count;
+}
+
+/* The number of regions from one on that are sorted side by side; 1 where they are not. */
+static int64_t side_by_side(const Region *regions, const Method *methods, const int64_t *method, int64_t first, int64_t stop)
+{
+    const Region *region = &regions[first];
+    int64_t last = first + 1;
+    if (methods[method[first]].kind != BY_MEDIAN || region->rows > SHORT || region->rows * region->columns > SHORT)
+        return 1;
+    while (last < stop && last < first + SIDE && method[last] == method[first] && regions[last].rows == region->rows
+           && regions[last].columns == region->columns)
+        last++;
+    return 4 * (last - first) >= SIDE ? last - first : 1;
+}
+
 #define T float
 #define KEY int32_t
 #define KEY_MOST INT32_MAX
 #define NAME(x) x##_f4
 #include "regions_of.h"
+#include "medians_of.h"
 #undef T
 #undef KEY
 #undef KEY_MOST
@@ -134,6 +184,7 @@ static int believed_peak(const Scratch *scratch, const Method *method, double *m
 #define KEY_MOST INT64_MAX
 #define NAME(x) x##_f8
 #include "regions_of.h"
+#include "medians_of.h"
 #undef T
 #undef KEY
 #undef KEY_MOST

@@ -326,12 +326,3 @@ static double NAME(correction_of)(const T *v, const uint8_t *good, const Region 
     }
     return 0.0;
 }
-
-/* Correct one region; returns what was subtracted. */
-static double NAME(correct_region)(T *v, const uint8_t *good, const Region *region, const Method *method, const Scratch *scratch)
-{
-    const double found = NAME(correction_of)(v, good, region, method, scratch);
-    if (found != 0.0)
-        NAME(subtract)(v, method->only_good ? good : NULL, region, found);
-    return found;
-}

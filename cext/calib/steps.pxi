@@ -14,13 +14,18 @@ cdef extern from "calib/regions.h" nogil:
         uint16_t *bins
         uint32_t *histogram
         uint32_t *counts
+        uint8_t *pairs
+        int64_t *sorted
+        int64_t *exchanges
 
-    const int BY_HISTOGRAM, BY_UNBONDED, COPIES, MEDIAN_BINS, PIECE, ROOM
+    const int BY_HISTOGRAM, BY_UNBONDED, COPIES, MEDIAN_BINS, PIECE, ROOM, SIDE, SHORT, EXCHANGES
     void clear_copies(const Scratch *)
     void add_copies(const Scratch *)
     int believed_peak(const Scratch *, const Method *, double *)
-    double correct_region_f4(float *, const uint8_t *, const Region *, const Method *, const Scratch *)
-    double correct_region_f8(double *, const uint8_t *, const Region *, const Method *, const Scratch *)
+    void correct_regions_f4(float *, const uint8_t *, const Region *, const Method *, const int64_t *, int64_t, int64_t,
+                            const Scratch *, double *)
+    void correct_regions_f8(double *, const uint8_t *, const Region *, const Method *, const int64_t *, int64_t, int64_t,
+                            const Scratch *, double *)
 
 
 _UNBONDED_REACH = 180 * 389 + 194
@@ -38,7 +43,7 @@ cdef class Steps:
     regions : ndarray of int64, shape (n, 5)
         First element, rows, distance of rows, columns, distance of columns, in elements.
     method : ndarray of int64, shape (n,)
-        Number of the method of each region.
+        Number of the method of each region.  Regions of one method do not overlap.
     spans : ndarray of int64, shape (m + 1,)
         Span ``k`` has the elements ``spans[k]:spans[k + 1]``, and contains the regions ``bounds[k]:bounds[k + 1]``.
     bounds : ndarray of int64, shape (m + 1,)
@@ -115,11 +120,15 @@ cdef class Steps:
 
     cdef int take(self, Scratch *scratch) except -1 nogil:
         """Take the room that a thread needs."""
-        scratch.values = malloc((self.largest + 1) * sizeof(double))
+        scratch.values = malloc(max(self.largest + 1, SHORT * (SIDE + 1)) * sizeof(double))
         scratch.bins = <uint16_t *>malloc(PIECE * sizeof(uint16_t))
         scratch.histogram = <uint32_t *>malloc(COPIES * ROOM * sizeof(uint32_t))
         scratch.counts = <uint32_t *>calloc(MEDIAN_BINS, sizeof(uint32_t))
-        if not (scratch.values and scratch.bins and scratch.histogram and scratch.counts):
+        scratch.pairs = <uint8_t *>malloc(2 * EXCHANGES)
+        scratch.sorted = <int64_t *>calloc(2, sizeof(int64_t))
+        scratch.exchanges = scratch.sorted + 1
+        if not (scratch.values and scratch.bins and scratch.histogram and scratch.counts and scratch.pairs
+                and scratch.sorted):
             give_back(scratch)
             with gil:
                 raise MemoryError
@@ -127,9 +136,8 @@ cdef class Steps:
 
     cdef void span_f4(self, float *v, const uint8_t *good, Py_ssize_t span, Scratch *scratch) noexcept nogil:
         """Correct the regions of a span."""
-        cdef int64_t i
-        for i in range(self.bounds[span], self.bounds[span + 1]):
-            correct_region_f4(v, good, &self.regions[i], &self.methods[self.method[i]], scratch)
+        correct_regions_f4(v, good, self.regions, self.methods, self.method, self.bounds[span], self.bounds[span + 1],
+                           scratch, NULL)
 
     cdef const Method *histogram_of_all(self, Py_ssize_t span) noexcept nogil:
         """Return the method if all that is done to a span is to take its histogram as a whole, else NULL."""
@@ -157,7 +165,6 @@ cdef class Steps:
         """
         cdef const uint8_t *which = NULL
         cdef Scratch scratch
-        cdef Py_ssize_t i
         if values.shape[0] != self.size:
             raise ValueError("the array has another size")
         if good is None and self.needs_good:
@@ -168,17 +175,16 @@ cdef class Steps:
             which = &good[0] if self.size else NULL
         found = np.zeros(self.count)
         cdef double[::1] corrections = found
-        if not self.size:
+        if not self.size or not self.count:
             return found
         with nogil:
             self.take(&scratch)
-            for i in range(self.count):
-                if floating is float:
-                    corrections[i] = correct_region_f4(
-                        &values[0], which, &self.regions[i], &self.methods[self.method[i]], &scratch)
-                else:
-                    corrections[i] = correct_region_f8(
-                        &values[0], which, &self.regions[i], &self.methods[self.method[i]], &scratch)
+            if floating is float:
+                correct_regions_f4(&values[0], which, self.regions, self.methods, self.method, 0, self.count, &scratch,
+                                   &corrections[0])
+            else:
+                correct_regions_f8(&values[0], which, self.regions, self.methods, self.method, 0, self.count, &scratch,
+                                   &corrections[0])
             give_back(&scratch)
         return found
 
@@ -188,3 +194,5 @@ cdef void give_back(Scratch *scratch) noexcept nogil:
     free(scratch.bins)
     free(scratch.histogram)
     free(scratch.counts)
+    free(scratch.pairs)
+    free(scratch.sorted)
