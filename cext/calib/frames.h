@@ -73,13 +73,28 @@ BY_EIGHTS __m128 four_scaled(__m128 v, const GainMap *map, int64_t i)
     return _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtps_pd(v), four_gains(map, i)));
 }
 
-/* Eight pixels without pedestals: less the common mode, times gains and factor, to their place. */
-BY_EIGHTS void eight_finished(__m256 v, double number, const GainMap *map, const float *factor, float *out, int64_t i,
-                              int streams)
+/* Whether the gains of eight pixels are all 1: neighbours mostly have the same. */
+BY_EIGHTS int eight_unscaled(const GainMap *map, int64_t i)
 {
-    if (map != NULL || number != 0.0) {
-        __m128 first = four_less(_mm256_castps256_ps128(v), number), second = four_less(_mm256_extractf128_ps(v, 1), number);
-        if (map != NULL) {
+    uint64_t high;
+    if (map->is_high == NULL || map->low != 1.0)
+        return 0;
+    memcpy(&high, map->is_high + i, sizeof high);
+    return high == 0;
+}
+
+/* Eight pixels without pedestals: less the common mode, times gains and factor, to their place. */
+BY_EIGHTS void eight_finished(__m256 v, int with_number, double number, int with_map, const GainMap *map,
+                              const float *factor, float *out, int64_t i, int streams)
+{
+    const int scaled = with_map && !eight_unscaled(map, i);
+    if (with_number || scaled) {
+        __m128 first = _mm256_castps256_ps128(v), second = _mm256_extractf128_ps(v, 1);
+        if (with_number) {
+            first = four_less(first, number);
+            second = four_less(second, number);
+        }
+        if (scaled) {
             first = four_scaled(first, map, i);
             second = four_scaled(second, map, i + 4);
         }
@@ -94,25 +109,25 @@ BY_EIGHTS void eight_finished(__m256 v, double number, const GainMap *map, const
 }
 
 /* The loop with what is the same for all pixels known, so that it is not asked for each. */
+#define LOOP(EIGHT, WITH_NUMBER, WITH_MAP)                                                                               \
+    for (; i + 8 <= stop; i += 8)                                                                                        \
+    eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), WITH_NUMBER, number, WITH_MAP, &gains,  \
+                   factor, out, i, streams)
 #define EIGHTS(NAME, EIGHT, RAW)                                                                                         \
     __attribute__((target("avx2"))) static int64_t NAME(const RAW *raw, const float *pedestals, double number,            \
                                                         const GainMap *map, const float *factor, float *out,             \
                                                         int64_t first, int64_t stop, int streams)                        \
     {                                                                                                                    \
         int64_t i = first;                                                                                               \
-        const GainMap two = map != NULL ? *map : (GainMap){NULL, 1.0, 1.0, NULL};                                        \
+        const GainMap gains = map != NULL ? *map : (GainMap){NULL, 1.0, 1.0, NULL};                                      \
         if (map == NULL && number == 0.0)                                                                                \
-            for (; i + 8 <= stop; i += 8)                                                                                \
-                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), 0.0, NULL, factor, out, i, \
-                               streams);                                                                                 \
+            LOOP(EIGHT, 0, 0);                                                                                           \
         else if (map == NULL)                                                                                            \
-            for (; i + 8 <= stop; i += 8)                                                                                \
-                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), number, NULL, factor, out, \
-                               i, streams);                                                                              \
+            LOOP(EIGHT, 1, 0);                                                                                           \
+        else if (number == 0.0)                                                                                          \
+            LOOP(EIGHT, 0, 1);                                                                                           \
         else                                                                                                             \
-            for (; i + 8 <= stop; i += 8)                                                                                \
-                eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), number, &two, factor, out, \
-                               i, streams);                                                                              \
+            LOOP(EIGHT, 1, 1);                                                                                           \
         return i;                                                                                                        \
     }
 
@@ -194,6 +209,7 @@ OF_RAW(pedestal_i4, whole_i4, eight_i4, int32_t)
 OF_RAW(pedestal_f4, whole_f4, eight_f4, float)
 #undef OF_RAW
 #undef EIGHTS
+#undef LOOP
 
 /* The last step in place, which the caches have already. */
 PSANACLI_CLONES

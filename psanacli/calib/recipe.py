@@ -32,6 +32,8 @@ JUNGFRAU_HIGH = 0b001
 """Gain ranges of a Jungfrau whose pixels take part in the common mode, as bits."""
 EPIX10KA_HIGH = 0b0011011
 """The same of the ePix10ka family: all but low gain."""
+_APART = 1024 + 64
+"""Bytes by which constants are moved against each other."""
 _FEW = 64
 """One in so many pixels may need to be counted one by one in a histogram."""
 _NONE = 255
@@ -64,6 +66,18 @@ def _in_pieces(image: NDArray[Any], steps: Steps | None) -> NDArray[Any]:
         if steps is None or steps.within(length):
             return image.reshape(len(image), length)
     return np.ascontiguousarray(image).reshape(1, -1)
+
+
+def apart(array: NDArray[Any], place: int) -> NDArray[Any]:
+    """Return a copy that begins at another place of a page than images and other constants do.
+
+    All large arrays begin at the same place of a page, and what lies at one place of its page shares a few places of
+    the innermost cache.  Being a copy, it is also in pages as large as the system has, whatever the array was read from.
+    """
+    offset = place * _APART // array.dtype.itemsize
+    room = np.empty(offset + array.size, array.dtype)[offset:]
+    room[:] = array
+    return room
 
 
 def _masked(factor: NDArray[Any] | None, mask: NDArray[Any] | None, size: int) -> Image:
@@ -140,11 +154,11 @@ class Recipe:
         def flat(array: NDArray[Any] | None, dtype: Any, what: str) -> NDArray[Any] | None:
             return None if array is None else _flat(array, dtype, shape, what, detector)
 
-        self._pedestals = _flat(pedestals, np.float32, shape, "pedestals", detector)
+        self._pedestals = apart(_flat(pedestals, np.float32, shape, "pedestals", detector), 1)
         map_of_gains = flat(gain_map, np.float64, "the gain map")
         self._gains = None if map_of_gains is None else Gains(map_of_gains)
         self._mask = flat(mask, np.uint8, "the mask")
-        self._factor = _masked(flat(gain, np.float32, "gains"), self._mask, self._pedestals.size)
+        self._factor = apart(_masked(flat(gain, np.float32, "gains"), self._mask, self._pedestals.size), 2)
         self._stays_finite = _moderate(self._pedestals) and (map_of_gains is None or _moderate(map_of_gains))
         status = flat(good, np.uint8, "the status")
         self._steps = self.common_mode.steps(detector, (185, 388, 2) if self._interleaved else shape)
