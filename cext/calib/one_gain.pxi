@@ -228,14 +228,87 @@ cdef inline void _count_and_write(const Raw *raw, const DoubledPedestals *all, i
     add_copies(scratch)
 
 
-def correct(const Raw[:, :, :] raw, const float[::1] pedestals, Gains gains, const float[::1] factor,
-            const uint8_t[::1] mask, float[:, ::1] out, Steps steps, const uint8_t[::1] good,
-            Doubled doubled):
-    """Write ``(raw - pedestals - common mode) * gains * factor`` to `out`.
+cdef struct Pieces:
+    # Where the raw values of an image are: pieces of some pixels, each so many bytes behind the one before.
+    const char *first
+    int64_t length, step
+
+
+cdef int _locate(list raws, Raw *kind, int64_t size, Pieces *found) except -1:
+    """Find out where raw images are; `kind` says their type."""
+    cdef const Raw[:, :] view
+    cdef Py_ssize_t i
+    for i in range(len(raws)):
+        view = raws[i]
+        _same(size, view.shape[0] * view.shape[1], "the raw image")
+        if view.strides[1] != sizeof(Raw) and view.shape[1] > 1:
+            raise ValueError("a piece of the raw image is not in one row")
+        if size:
+            found[i] = Pieces(<const char *>&view[0, 0], view.shape[1], view.strides[0])
+    return 0
+
+
+cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int64_t size, const Constants *constants,
+                  Steps steps, const uint8_t *good, const DoubledPedestals *doubled) except -1 nogil:
+    """Correct images, span by span: each span of all images, as long as its constants are in the cache."""
+    cdef int64_t first = 0, stop, piece, image
+    cdef Py_ssize_t span = 0
+    cdef bint known
+    cdef double number
+    cdef float *here
+    cdef const Raw *raw
+    cdef const Method *method = NULL
+    cdef Scratch scratch
+    cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, 0.0)
+    if steps is not None:
+        steps.take(&scratch)
+    while first < size:
+        stop = size
+        if steps is not None:
+            stop = steps.spans[span + 1]
+            method = steps.histogram_of_all(span)
+        else:
+            if images > 1:
+                stop = min(stop, first + TOGETHER)
+            for image in range(images):
+                stop = min(stop, (first // raws[image].length + 1) * raws[image].length)
+        for image in range(images):
+            piece = first // raws[image].length
+            # Where the first pixel would be, were all pieces in a row with this one.
+            raw = <const Raw *>(raws[image].first + piece * raws[image].step) - piece * raws[image].length
+            here = out + image * size
+            known, number = steps is None, 0.0
+            if Raw is not float:
+                if method != NULL and doubled != NULL:
+                    _count_and_write(raw, doubled, first, stop, &scratch, &waiting, constants)
+                    known = believed_peak(&scratch, method, &number)
+            if waiting.first < waiting.stop:
+                _write(<Raw *>NULL, &waiting, size, constants)
+            if known:
+                waiting = Waiting(<const char *>raw, here, first, stop, number)
+            else:
+                _subtract(raw + first, constants.pedestals + first, here + first, stop - first)
+                steps.span_f4(here, good, span, &scratch)
+                finish(here, 0.0, constants.map, constants.factor, first, stop)
+                if constants.mask != NULL:
+                    blank(here + first, constants.mask + first, stop - first)
+        first = stop
+        span += 1
+    if waiting.first < waiting.stop:
+        _write(<Raw *>NULL, &waiting, size, constants)
+    end_streams()
+    if steps is not None:
+        give_back(&scratch)
+    return 0
+
+
+def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1] factor, const uint8_t[::1] mask,
+            float[:, ::1] out, Steps steps, const uint8_t[::1] good, Doubled doubled):
+    """Write ``(raw - pedestals - common mode) * gains * factor`` of some images to `out`.
 
     Parameters
     ----------
-    raw : ndarray of uint8, uint16, int16, int32 or float32, shape (images, pieces, pixels)
+    raws : list of ndarray of uint8, uint16, int16, int32 or float32, all of one type, shape (pieces, pixels)
         The pieces of an image follow one another, wherever each is in memory; a span of the common mode is in one piece.
     pedestals, factor : ndarray of float32
         The factor is 0 where a pixel is masked.
@@ -251,21 +324,15 @@ def correct(const Raw[:, :, :] raw, const float[::1] pedestals, Gains gains, con
     doubled : Doubled or None
         Made of the same pedestals and good pixels; makes a histogram faster.
     """
-    cdef int64_t images = out.shape[0], size = out.shape[1], length = raw.shape[2], first = 0, stop, piece, image
-    cdef Py_ssize_t span = 0
-    cdef bint known
-    cdef double number
-    cdef const Method *method = NULL
-    cdef Scratch scratch
+    cdef int64_t images = out.shape[0], size = out.shape[1]
     cdef const uint8_t *which = NULL
-    cdef const Raw *here
+    cdef const DoubledPedestals *twice = NULL
     cdef Constants constants = Constants(NULL, NULL, NULL, NULL, False)
-    cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, 0.0)
-    if raw.shape[0] != images:
-        raise ValueError(f"{raw.shape[0]} images, and room for {images}")
-    _same(size, raw.shape[1] * length, "the raw image")
-    if raw.strides[2] != sizeof(Raw) and length > 1:
-        raise ValueError("a piece of the raw image is not in one row")
+    cdef Pieces *pieces
+    cdef float *to
+    cdef str kind
+    if len(raws) != images:
+        raise ValueError(f"{len(raws)} images, and room for {images}")
     _same(size, pedestals.shape[0], "the array of pedestals")
     _same(size, factor.shape[0], "the array of factors")
     if mask is not None:
@@ -274,14 +341,16 @@ def correct(const Raw[:, :, :] raw, const float[::1] pedestals, Gains gains, con
         _same(size, gains.size, "the gain map")
     if steps is not None:
         _same(size, steps.size, "the common mode")
-        if raw.shape[1] > 1 and not steps.within(length):
-            raise ValueError("a span of the common mode is in several pieces of the raw image")
+        for raw in raws:
+            if raw.shape[0] > 1 and not steps.within(raw.shape[1]):
+                raise ValueError("a span of the common mode is in several pieces of the raw image")
         if good is not None:
             _same(size, good.shape[0], "the status")
         elif steps.needs_good:
             raise ValueError("the common mode needs to know which pixels are good")
         if doubled is not None:
             _same(size, doubled.size, "the array of doubled pedestals")
+            twice = &doubled.all
     if not size or not images:
         return
     constants.pedestals, constants.factor, constants.streams = &pedestals[0], &factor[0], size > LARGE
@@ -291,38 +360,32 @@ def correct(const Raw[:, :, :] raw, const float[::1] pedestals, Gains gains, con
         constants.mask = &mask[0]
     if steps is not None and good is not None:
         which = &good[0]
-    with nogil:
-        if steps is not None:
-            steps.take(&scratch)
-        while first < size:
-            piece = first // length
-            stop = (piece + 1) * length
-            if steps is not None:
-                stop = steps.spans[span + 1]
-                method = steps.histogram_of_all(span)
-            elif images > 1:
-                stop = min(stop, first + TOGETHER)
-            for image in range(images):
-                here = &raw[image, piece, 0] - piece * length
-                known, number = steps is None, 0.0
-                if Raw is not float:
-                    if method != NULL and doubled is not None:
-                        _count_and_write(here, &doubled.all, first, stop, &scratch, &waiting, &constants)
-                        known = believed_peak(&scratch, method, &number)
-                if waiting.first < waiting.stop:
-                    _write(<Raw *>NULL, &waiting, size, &constants)
-                if known:
-                    waiting = Waiting(<const char *>here, &out[image, 0], first, stop, number)
-                else:
-                    _subtract(here + first, &pedestals[first], &out[image, first], stop - first)
-                    steps.span_f4(&out[image, 0], which, span, &scratch)
-                    finish(&out[image, 0], 0.0, constants.map, constants.factor, first, stop)
-                    if mask is not None:
-                        blank(&out[image, first], &mask[first], stop - first)
-            first = stop
-            span += 1
-        if waiting.first < waiting.stop:
-            _write(<Raw *>NULL, &waiting, size, &constants)
-        end_streams()
-        if steps is not None:
-            give_back(&scratch)
+    to, kind = &out[0, 0], raws[0].dtype.str[1:]
+    pieces = <Pieces *>malloc(images * sizeof(Pieces))
+    if not pieces:
+        raise MemoryError
+    try:
+        if kind == "u1":
+            _locate(raws, <uint8_t *>NULL, size, pieces)
+            with nogil:
+                _correct(<uint8_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+        elif kind == "u2":
+            _locate(raws, <uint16_t *>NULL, size, pieces)
+            with nogil:
+                _correct(<uint16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+        elif kind == "i2":
+            _locate(raws, <int16_t *>NULL, size, pieces)
+            with nogil:
+                _correct(<int16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+        elif kind == "i4":
+            _locate(raws, <int32_t *>NULL, size, pieces)
+            with nogil:
+                _correct(<int32_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+        elif kind == "f4":
+            _locate(raws, <float *>NULL, size, pieces)
+            with nogil:
+                _correct(<float *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+        else:
+            raise ValueError(f"raw images of the type {raws[0].dtype}")
+    finally:
+        free(pieces)

@@ -35,8 +35,9 @@ from psanacli.calib.kinds import (
 from psanacli.calib.mask_expression import MASK_TERMS, Masked, mask_of
 from psanacli.calib.mask_picture import mask_png
 from psanacli.calib.photons import photons
+from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, epix10ka_ranges
 from psanacli.calib.ranges import Entry, Listing, RunRange, spelled
-from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe, epix10ka_ranges
+from psanacli.calib.recipe import Recipe
 from psanacli.calib.sheet import tiled
 from psanacli.calib.store import Choice, Store
 from psanacli.calib.text import TextArray, format_text, parse_text

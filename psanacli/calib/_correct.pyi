@@ -35,7 +35,7 @@ class Switch:
     def __init__(self, clear: NDArray[np.uint8], set: NDArray[np.uint8]) -> None: ...
 
 def correct(
-    raw: NDArray[Any],
+    raws: list[NDArray[Any]],
     pedestals: NDArray[np.float32],
     gains: Gains | None,
     factor: NDArray[np.float32],

@@ -12,6 +12,7 @@ from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau, RangedDetector
 from psanacli.detector.records import RecordDetector
 from psanacli.detector.timing import EpicsTimeTool, Evr, TimeTool
+from psanacli.detector.together import correct_together, image_shape
 from psanacli.detector.variables import ControlData, EpicsDetector
 from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
 
@@ -47,6 +48,8 @@ __all__ = [
     "UsdUsb",
     "WaveformBlock",
     "Waveforms",
+    "correct_together",
     "find_detector",
     "has_image",
+    "image_shape",
 ]

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from psanacli.calib import (
     COMMON_MODE,
     CommonMode,
-    RangedRecipe,
     Recipe,
     Store,
     default_common_mode,
@@ -25,8 +25,9 @@ from psanacli.calib import (
     photons,
 )
 from psanacli.detector.constants import DetectorConstants
-from psanacli.detector.images import field_of, has_image, is_plain, stored_image
+from psanacli.detector.images import field_of, has_image, stored_image
 from psanacli.detector.masks import ALL_BITS, Masks
+from psanacli.detector.together import AnyRecipe, correct_together, image_shape
 from psanacli.errors import ConstantsError, DataError, UsageError
 from psanacli.parallel import launched
 from psanacli.run import Detector, Event, Events, Key, Rooms
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from psanacli.run import FoundDetector, Run
 
 Image = NDArray[np.float32]
-AnyRecipe = Recipe | RangedRecipe
 CommonModeChoice = CommonMode | Sequence[float] | str | Literal[False] | None
 ArrayChoice = NDArray[Any] | Literal[False] | None
 
@@ -82,8 +82,8 @@ class AreaDetector(Detector):
     def __init__(self, run: Run, found: FoundDetector) -> None:
         super().__init__(run, found)
         images = [reader for reader in self._readers if has_image(reader.key.xtc_type.name)]
-        if type(self).assembled is AreaDetector.assembled:
-            images = [reader for reader in images if is_plain(reader.key.xtc_type.name)]
+        if self._as_stored:
+            images = [reader for reader in images if field_of(reader.key.xtc_type.name)]
         # Of several versions in an event the newest counts.
         self._images = sorted(images, key=lambda reader: reader.key.xtc_type.version or 0, reverse=True)
         self._lock = threading.Lock()
@@ -131,6 +131,11 @@ class AreaDetector(Detector):
         return self.assembled(record)
 
     @property
+    def _as_stored(self) -> bool:
+        """Whether its images are a field of its objects as it is."""
+        return type(self).assembled is AreaDetector.assembled
+
+    @property
     def image_keys(self) -> list[Key]:
         """The keys of the objects that hold its images."""
         return [reader.key for reader in self._images]
@@ -138,8 +143,7 @@ class AreaDetector(Detector):
     @property
     def image_field(self) -> str:
         """The field of these objects that is the image as it is stored; empty where it is put together."""
-        plain = type(self).assembled is AreaDetector.assembled
-        return field_of(self._images[0].key.xtc_type.name) if plain and self._images else ""
+        return field_of(self._images[0].key.xtc_type.name) if self._as_stored and self._images else ""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an array with anything in it, in memory of earlier images that nobody looks at any more."""
@@ -456,7 +460,7 @@ class AreaDetector(Detector):
         )
         raw = self.assembled(record) if recipe is None else self.pixels(record)
         if out is None:
-            out = self.empty(_shape_of(raw, recipe), np.float32)
+            out = self.empty(image_shape(raw, recipe), np.float32)
         if recipe is not None:
             return recipe(raw, out)
         out[...] = raw
@@ -526,28 +530,38 @@ class AreaDetector(Detector):
         UsageError
             An event does not have the detector.
         """
-        numbers = np.asarray(events.indices if isinstance(events, Events) else events, np.int64)
-        for place, number in enumerate(numbers.tolist()):
+        numbers = np.asarray(events.indices if isinstance(events, Events) else events, np.int64).tolist()
+        if not numbers:
+            return np.empty((0, *self.shape), np.float32 if calib else self.dtype) if out is None else out
+        images = self._uncorrected(numbers, calib, options)
+        first = next(images)
+        if out is None:
+            out = self.empty((len(numbers), *image_shape(*first)), np.float32 if calib else first[0].dtype)
+        shape = out.shape[1:]
+
+        def of_one_shape() -> Iterator[tuple[NDArray[Any], AnyRecipe | None]]:
+            for number, image in zip(numbers, chain([first], images), strict=True):
+                found = image_shape(*image)
+                if found != shape:
+                    raise DataError(f"{self.name}: event {number} has an image of {found}, others of {shape}")
+                yield image
+
+        correct_together(of_one_shape(), out)
+        return out
+
+    def _uncorrected(
+        self, numbers: list[int], calib: bool, options: dict[str, Any]
+    ) -> Iterator[tuple[NDArray[Any], AnyRecipe | None]]:
+        """Yield the raw image of each event, as the recipe takes it that comes with it."""
+        for number in numbers:
             record = self._record(number)
             if record is None:
                 raise UsageError(f"event {number} has no image of {self.name}", "choose from its event_numbers")
             recipe = self.recipe(self._run.events[number], **options) if calib else None
-            raw = self.assembled(record) if recipe is None else self.pixels(record)
-            shape = _shape_of(raw, recipe)
-            if out is None:
-                out = self.empty((len(numbers), *shape), np.float32 if calib else raw.dtype)
-            if out.shape[1:] != shape:
-                raise DataError(f"{self.name}: event {number} has an image of {shape}, others of {out.shape[1:]}")
-            if recipe is None:
-                out[place] = raw
-            else:
-                recipe(raw, out[place])
-        if out is None:
-            return np.empty((0, *self.shape), np.float32 if calib else self.dtype)
-        return out
+            yield self.assembled(record) if recipe is None else self.pixels(record), recipe
 
     def blocks(
-        self, *, calib: bool = True, events: slice | None = None, max_bytes: int = _BLOCK, **options: Any
+        self, *, calib: bool = True, events: slice | None = None, max_bytes: int | None = None, **options: Any
     ) -> Iterator[ImageBlock]:
         """Go through the events that have the detector, by blocks of images.
 
@@ -559,8 +573,8 @@ class AreaDetector(Detector):
             Corrected images; else raw ones.
         events : slice, optional
             Some of the events of the run; default is all.
-        max_bytes : int
-            Bytes of the images of one block, about.
+        max_bytes : int, optional
+            Bytes of the images of one block, about; default is 32 MiB, of which two go into memory that stays.
         **options
             As for `calib`.
 
@@ -571,17 +585,12 @@ class AreaDetector(Detector):
         chosen = np.zeros(len(self._run.events), bool)
         chosen[events or slice(None)] = True
         numbers = self.event_numbers[chosen[self.event_numbers]]
-        pixels = int(np.prod(self.shape))
-        count = max(1, max_bytes // max(1, pixels * (4 if calib else np.dtype(self.dtype or "u1").itemsize)))
+        itemsize = 4 if calib else np.dtype(self.dtype or "u1").itemsize
+        count = max(1, (max_bytes or _BLOCK) // max(1, math.prod(self.shape) * itemsize))
         rank, size = launched()
         for first in range(rank * count, len(numbers), size * count):
             some = numbers[first : first + count]
             yield ImageBlock(self._run.events[some], self.images(some, calib=calib, **options))
-
-
-def _shape_of(raw: NDArray[Any], recipe: AnyRecipe | None) -> tuple[int, ...]:
-    """Return the shape of an image whose pixels may come in pieces."""
-    return raw.shape if recipe is None or raw.ndim == len(recipe.shape) else recipe.shape
 
 
 def _token(choice: ArrayChoice) -> Any:

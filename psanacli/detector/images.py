@@ -45,11 +45,6 @@ def field_of(type_name: str) -> str:
     return FIELDS.get(bare(type_name), "")
 
 
-def is_plain(type_name: str) -> bool:
-    """Return whether the image is a field of the objects of a type as it is."""
-    return bool(field_of(type_name))
-
-
 def stored_image(record: Record) -> NDArray[Any]:
     """Return the image of a record as it is stored, a view."""
     image: NDArray[Any] = getattr(record, field_of(record.xtc_type.name))

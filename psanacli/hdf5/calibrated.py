@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.detector import AreaDetector, find_detector, has_image
+from psanacli.detector import AreaDetector, correct_together, find_detector, has_image, image_shape
 from psanacli.errors import ConstantsError, UsageError
 from psanacli.hdf5 import calibstore, cspad_module
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout, type_layout
@@ -268,18 +268,20 @@ class Corrector:
         if self._module:
             return self._module.rows(column, batch)
         result = np.empty((len(batch), *column.shape), np.float32)
-        for place, number in enumerate(events.tolist()):
-            raw = self.detector.assembled(batch[place])
-            if raw.shape != column.shape:
-                raise ConstantsError(
-                    f"{self.correction.source}: event {number} has an image of {raw.shape}, others of {column.shape}"
-                )
-            recipe = self._recipe(number)
-            if recipe is None:
-                result[place] = raw
-            else:
-                recipe(raw, result[place])
+        correct_together(self._uncorrected(column.shape, batch, events.tolist()), result)
         return result
+
+    def _uncorrected(self, shape: tuple[int, ...], batch: Batch, events: list[int]) -> Iterator[tuple[Any, Any]]:
+        """Yield the raw image of each object, as the recipe takes it that comes with it."""
+        for place, number in enumerate(events):
+            recipe, record = self._recipe(number), batch[place]
+            raw = self.detector.assembled(record) if recipe is None else self.detector.pixels(record)
+            found = image_shape(raw, recipe)
+            if found != shape:
+                raise ConstantsError(
+                    f"{self.correction.source}: event {number} has an image of {found}, others of {shape}"
+                )
+            yield raw, recipe
 
 
 class Correctors:

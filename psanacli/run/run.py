@@ -423,7 +423,7 @@ class Run:
         return self.joined[name]
 
     @overload
-    def blocks(self, *names: str, max_bytes: int = ..., events: slice | None = ...) -> Iterator[Block]: ...
+    def blocks(self, *names: str, max_bytes: int | None = ..., events: slice | None = ...) -> Iterator[Block]: ...
 
     @overload
     def blocks(
@@ -431,7 +431,7 @@ class Run:
     ) -> Iterator[Any]: ...
 
     def blocks(
-        self, *names: str | Detector, max_bytes: int = _BLOCK, events: slice | None = None, **options: Any
+        self, *names: str | Detector, max_bytes: int | None = None, events: slice | None = None, **options: Any
     ) -> Iterator[Any]:
         """Go through the run in blocks of events.
 
@@ -440,7 +440,7 @@ class Run:
         *names : str, or one detector
             Fields, as for `column`.  An area detector gives blocks of its images, of the events that have one; under
             MPI each rank gets its share of these.
-        max_bytes : int
+        max_bytes : int, optional
             Bytes of the columns or images of one block, about.
         events : slice, optional
             Some of the events (of fields with step 1); default is all.
@@ -468,7 +468,7 @@ class Run:
         if not detectors:
             if options:
                 raise UsageError(f"blocks of fields have no option {next(iter(options))!r}", "it is one of detectors")
-            return blocks_of(self.events, {name: self._column(name) for name in fields}, max_bytes, events)
+            return blocks_of(self.events, {name: self._column(name) for name in fields}, max_bytes or _BLOCK, events)
         if len(names) > 1:
             raise UsageError("blocks are of fields, or of one detector", "go through each detector by itself")
         return detectors[0].blocks(max_bytes=max_bytes, events=events, **options)

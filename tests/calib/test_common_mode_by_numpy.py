@@ -18,7 +18,8 @@ from psanacli.calib.common_mode import (
     QuietMedian,
     Unbonded,
 )
-from psanacli.calib.recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges, Recipe
+from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, JUNGFRAU_HIGH, RangedRecipe, Ranges
+from psanacli.calib.recipe import Recipe
 
 
 def cut(image: np.ndarray, rows: int, columns: int) -> np.ndarray:

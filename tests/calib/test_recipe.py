@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, Off, QuietMedian, Unbonded
-from psanacli.calib.recipe import EPIX10KA_HIGH, RangedRecipe, Recipe, epix10ka_ranges
+from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, RangedRecipe, epix10ka_ranges
+from psanacli.calib.recipe import Recipe
 from psanacli.errors import ConstantsError
 
 
@@ -198,3 +199,38 @@ def test_shapes_that_do_not_fit():
         Recipe("Opal1000", np.zeros((4, 5)), common_mode=Mean())(np.zeros((2, 2)))
     with pytest.raises(ConstantsError, match="not one array for each gain range"):
         RangedRecipe("Jungfrau", np.zeros((4, 5)))
+
+
+@pytest.mark.parametrize("mode", [Off(), Histogram(), Mean(16000, 16000), Unbonded(2000)], ids=str)
+@pytest.mark.parametrize("dtypes", [("i2", "i2", "i2"), ("i2", "u2", "f4"), ("f8", "i4", "i4")], ids=str)
+def test_several_images_at_once_are_as_one_by_one(mode, dtypes):
+    """One comes in pieces; of one the peak of the histogram is not believed, so it waits for nothing."""
+    random = np.random.default_rng(11)
+    shape = (32, 185, 388)
+    pedestals, gain = random.normal(1200, 40, shape).astype("f4"), random.normal(1, 0.1, shape).astype("f4")
+    raws = [(pedestals + random.normal(4, 5 + 40 * k, shape)).astype(kind) for k, kind in enumerate(dtypes)]
+    room = np.zeros((4, raws[0][:8].size + 16), raws[0].dtype)
+    room[:, 16:] = raws[0].reshape(4, -1)
+    pieces = np.lib.stride_tricks.as_strided(room[0, 16:], (4, 8, *shape[1:]), (room.strides[0], *raws[0].strides))
+    good = (random.random(shape) > 0.05).astype(np.uint8)
+    gain_map = np.where(np.arange(388) < 190, 6.85, 1.0) * np.ones(shape)
+    for factors in (None, gain_map):
+        recipe = Recipe("Cspad", pedestals, gain, factors, mask=good, good=good, common_mode=mode)
+        each = [recipe(raw) for raw in raws]
+        found = recipe.images([pieces, *raws[1:]])
+        assert found.shape == (3, *shape)
+        for one, alone in zip(found, each, strict=True):
+            assert np.array_equal(one, alone)
+    assert recipe.images([]).shape == (0, *shape)
+
+
+def test_the_number_of_pixels_does_not_matter():
+    """Eight pixels are made at once where the processor can; what is left over, and the first ones, one by one."""
+    random = np.random.default_rng(12)
+    for size in range(1, 40):
+        raw, pedestals = random.integers(0, 4000, size).astype("u2"), random.normal(1500, 5, size).astype("f4")
+        gain, gain_map = random.normal(1, 0.1, size).astype("f4"), np.where(random.random(size) < 0.5, 6.85, 1.0)
+        plain = raw - pedestals
+        assert np.array_equal(Recipe("Opal1000", pedestals, gain)(raw), plain * gain)
+        expected = (plain.astype("f8") * gain_map).astype("f4") * gain
+        assert np.array_equal(Recipe("Opal1000", pedestals, gain, gain_map)(raw), expected)
