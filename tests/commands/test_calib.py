@@ -143,8 +143,11 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Epix100a.0"], 6, "have the shape (704, 768)"),
         (["calib", "list", "--calib-dir", tmp_path / "nowhere"], 3, "nowhere does not exist"),
         (["calib", "history", *here], 3, "has no history"),
-        (["calib", "deploy", tmp_path / "pad.txt", *deploy[3:], "--type", "pedestals", "-d", "XppGon.0:Opal1000.0"], 3,
-         "did you mean ped.txt"),
+        (
+            ["calib", "deploy", tmp_path / "pad.txt", *deploy[3:], "--type", "pedestals", "-d", "XppGon.0:Opal1000.0"],
+            3,
+            "did you mean ped.txt",
+        ),
         (["calib", "check", "--calib-dir", tmp_path / "nowhere"], 3, "does not exist"),
         (["calib", "diff", 1, 2, *here], 2, "which detector?"),
         ([*deploy, "--type", "pedestals", "-d", "XppLas.0:Acqiris.0"], 2, "XppLas.0:Acqiris.0 has no pixels"),
