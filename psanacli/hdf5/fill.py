@@ -128,7 +128,7 @@ class Worker:
     Attributes
     ----------
     reserved : Reserved or None
-        Places in the output to which rows are copied, if this process has it.
+        Places in the output to which rows are copied.
     """
 
     def __init__(self, plan: Plan, run: Run) -> None:
@@ -243,7 +243,7 @@ class Worker:
             for part, (first, stop) in zip(parts, bounds, strict=True)
         ]
         partial: dict[int, Span] = {}
-        if self.reserved is not None or self.plan.compression.name != "none":
+        if self.plan.compression.name != "none" or (self.reserved is not None and not self.reserved.empty):
             for index, (part, (first, stop), rows) in enumerate(zip(parts, bounds, chosen, strict=True)):
                 batch = self._spare.read(part.table, part.objects, rows)
                 if batch is not None:

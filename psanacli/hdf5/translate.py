@@ -19,7 +19,7 @@ from psanacli.hdf5.fill import Placer, Worker
 from psanacli.hdf5.options import TranslateOptions
 from psanacli.hdf5.output import Output, is_finished
 from psanacli.hdf5.plan import Planner
-from psanacli.hdf5.reserved import Reserved
+from psanacli.hdf5.reserved import Invitation, Reserved
 from psanacli.hdf5.tables import Block, Plan
 from psanacli.parallel import Team, run_ordered
 from psanacli.run import Run
@@ -190,10 +190,14 @@ def translate(
     _filters.keep_freed_memory()
     worker = Worker(made, run)
     if not team.is_root:
-        run_ordered((), worker, lambda block, filled: None, team)
+        with Reserved.accept(team.once(_nothing)) as worker.reserved:
+            run_ordered((), worker, lambda block, filled: None, team)
+        team.all_here()
         return None
     if resume and is_finished(path, _origin(made)):
+        team.once(_nothing)
         run_ordered((), worker, lambda block, filled: None, team)
+        team.all_here()
         advance(made.count, sum(block.bytes for block in made.blocks))
         size, seconds = path.stat().st_size, time.monotonic() - begun
         kept = "was complete, and is kept"
@@ -210,10 +214,11 @@ def translate(
 
         for block in made.blocks[:done]:
             advance(block.stop - block.first, block.bytes)
-        with Reserved(made, output) as reserved:
-            if team.size == 1:
-                worker.reserved = reserved
+        with Reserved.reserve(made, output) as reserved:
+            team.once(reserved.invitation)
+            worker.reserved = reserved
             run_ordered(made.blocks[done:], worker, placed, team)
+            team.all_here()  # and what they wrote is on the disk
         run.check_unchanged()
         place.end()
     return Summary(
@@ -227,6 +232,11 @@ def translate(
         made.notes,
         output.resumed,
     )
+
+
+def _nothing() -> Invitation | None:
+    """Invite nobody, as there is nothing to be done."""
+    return None
 
 
 def _identity(made: Plan, run: Run) -> dict[str, Any]:

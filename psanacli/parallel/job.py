@@ -44,7 +44,8 @@ class Tag(IntEnum):
     ONCE = 4
     JOB = 5
     READY = 6
-    BODY = 7  # and above: a tag for each slot
+    HERE = 7
+    BODY = 8  # and above: a tag for each slot
 
 
 class Stopped(SystemExit):

@@ -85,6 +85,23 @@ class Team:
             pause()
         return value
 
+    def all_here(self) -> None:
+        """Wait in the root until every rank has come here; the others go on at once.
+
+        For what each of them does after its last job, such as closing a file, and the root has to know of.
+        """
+        if self.job is None:
+            return
+        comm = self.job.comm
+        if self.job.rank:
+            self.job.post([comm.isend(None, 0, Tag.HERE)], None)
+            return
+        for rank in range(1, self.job.size):
+            pause = Pause(self.job)
+            while (message := comm.improbe(source=rank, tag=Tag.HERE)) is None:
+                pause()
+            message.recv()
+
 
 @contextmanager
 def one_voice() -> Iterator[None]:
