@@ -14,7 +14,8 @@ from psanacli.run import Run
 class JoinedFrames(Frames):
     """The images that the pieces of a detector make together; see `Frames`.
 
-    A row is an event that has any of the pieces; it is `stored` when all of them are there and can be read.
+    A row is an event that has any of the pieces; it is `stored` when all of them are there, are of one frame and can be
+    read.
 
     Parameters
     ----------
@@ -40,13 +41,17 @@ class JoinedFrames(Frames):
             rows[np.searchsorted(self.numbers, frames.numbers)] = np.arange(len(frames.numbers))
             self._rows.append(rows)
             self.stored &= (rows >= 0) & frames.stored[rows]
+        self.apart = detector.apart
+        self.stored &= ~np.isin(self.numbers, self.apart)
         self.absent = np.zeros(detector.modules, np.bool_)
         self.absent[list(detector.absent)] = True
 
     def remarks(self, rows: NDArray[np.integer]) -> list[str]:
         """Return which pieces are missing, and in how many events."""
         counts = [int(np.count_nonzero(mine[rows] < 0)) for mine in self._rows]
-        return [
+        apart = int(np.count_nonzero(np.isin(self.numbers[rows], self.apart)))
+        told = [f"the pieces are of different frames in {apart} event{'s' * (apart > 1)}; left out"] if apart else []
+        return told + [
             f"{piece.name} is missing in {count} event{'s' * (count > 1)} that other pieces have; left out"
             for piece, count in zip(self.detector.pieces, counts, strict=True)
             if count

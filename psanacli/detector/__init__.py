@@ -5,7 +5,7 @@ from psanacli.detector.area import AreaDetector, ImageBlock
 from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import has_image
-from psanacli.detector.jungfrau_segments import JoinedElement, JungfrauPiece, SegmentedJungfrau
+from psanacli.detector.jungfrau_segments import JungfrauPiece, SegmentedJungfrau
 from psanacli.detector.lookup import find_detector
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
@@ -15,6 +15,7 @@ from psanacli.detector.timing import EpicsTimeTool, Evr, TimeTool
 from psanacli.detector.together import correct_together, image_shape
 from psanacli.detector.variables import ControlData, EpicsDetector
 from psanacli.detector.waveforms import EpixSampler, Generic1D, Imp
+from psanacli.run import JoinedElement
 
 __all__ = [
     "Acqiris",

@@ -3,13 +3,14 @@
 Each piece is a detector of its own, with the constants of its modules; the whole has all modules in their places.  The
 rules are those by which the facility's data acquisition puts pieces together (see `psanacli.run.segments`): an event
 has an image when all pieces are there, and number and time of the frame are those of the piece with the first module.
+That they are of one frame is looked at too (see `psanacli.run.pieces`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from psanacli.detector.area import ArrayChoice
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import stored_image
 from psanacli.detector.ranged import Jungfrau
-from psanacli.errors import DataError, NotFoundError
-from psanacli.run import DetectorNames, FoundDetector, Whole
+from psanacli.errors import DataError
+from psanacli.run import FoundDetector, JoinedElement, WholeReader
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
@@ -111,52 +112,11 @@ class JungfrauPiece(Jungfrau):
         return frame
 
 
-@dataclass(frozen=True, eq=False)
-class JoinedElement:
-    """What the pieces have in one event, as if it were one object.
-
-    Attributes
-    ----------
-    pieces : tuple of Record
-        The objects of the pieces, by their first module.
-    frame : ndarray of uint16, shape (modules, 512, 1024)
-        Modules that are in no piece are 0.
-    """
-
-    pieces: tuple[Record, ...]
-    frame: NDArray[np.uint16]
-
-    @property
-    def frameNumber(self) -> int:
-        """Of the piece with the first module."""
-        return int(self.pieces[0].frameNumber)
-
-    @property
-    def ticks(self) -> int:
-        """Of the piece with the first module."""
-        return int(self.pieces[0].ticks)
-
-    @property
-    def fiducials(self) -> int:
-        """Of the piece with the first module."""
-        return int(self.pieces[0].fiducials)
-
-    @property
-    def moduleInfo(self) -> list[Record]:
-        """What is told of each module that is there; empty in old data."""
-        return [info for piece in self.pieces for info in getattr(piece, "moduleInfo", ())]
-
-    def asdict(self) -> dict[str, Any]:
-        """Return all of it as plain values."""
-        names = ("frameNumber", "ticks", "fiducials")
-        infos = [info.asdict() for info in self.moduleInfo]
-        return {**{name: getattr(self, name) for name in names}, "moduleInfo": infos, "frame": self.frame}
-
-
 class SegmentedJungfrau(Jungfrau):
     """A Jungfrau that is read out in pieces: all modules in their places.
 
-    An event has an image when all pieces are there and whole; `incomplete` tells the events in which some are missing.
+    An event has an image when all pieces are there and whole, and of one frame (see `psanacli.run.pieces`);
+    `incomplete` tells the events in which some are missing, `apart` those with pieces of different frames.
     Modules that no piece of the run has (`absent`) are 0 in raw and corrected images, and bad in masks.
 
     Attributes
@@ -169,36 +129,27 @@ class SegmentedJungfrau(Jungfrau):
         The modules that are in no piece of the run.
     """
 
-    def __init__(self, run: Run, whole: Whole) -> None:
-        super().__init__(run, FoundDetector(whole.source, ()))
-        self.modules = whole.modules
-        self.absent = whole.absent
-        self.pieces = tuple(JungfrauPiece(run, run.names.find(source.name)) for source, _ in whole.pieces)
-        self._readers = [reader for piece in self.pieces for reader in piece._readers]
-        self.types = tuple(dict.fromkeys(kind for piece in self.pieces for kind in piece.types))
+    def __init__(self, run: Run, reader: WholeReader) -> None:
+        super().__init__(run, FoundDetector(reader.key.source, ()))
+        self.modules = reader.modules
+        self.absent = reader.whole.absent
+        self.pieces = tuple(JungfrauPiece(run, run.names.find(piece.source.name)) for piece in reader.pieces)
+        self._whole = reader
+        self._readers = [each for piece in reader.pieces for each in piece.readers]
+        self.types = tuple(dict.fromkeys(each.key.xtc_type.name for each in self._readers))
 
     def get(self, event: Any) -> Any:
-        """Return what the pieces have in an event, a `JoinedElement`; None when a piece is missing."""
+        """Return what the pieces have in an event, a `JoinedElement`; None when it has no image."""
         records = self._record(self._index(event))
         return None if records is None else JoinedElement(records, self.assembled(records))
 
     def _record(self, index: int) -> Any:
         """Return the objects of all pieces."""
-        found = tuple(piece._record(index) for piece in self.pieces)
-        return None if any(record is None for record in found) else found
+        return self._whole.records(index)
 
     def assembled(self, record: Any) -> NDArray[Any]:
         """Return the raw image of the objects of all pieces, uint16, shape (modules, 512, 1024)."""
-        result = self.empty(self.shape, np.uint16)
-        for piece, part in zip(self.pieces, record, strict=True):
-            frame = piece.assembled(part)
-            if frame.shape[1:] != result.shape[1:]:
-                raise DataError(
-                    f"{piece.name} has modules of {frame.shape[1:]} pixels, {self.pieces[0].name} of {result.shape[1:]}"
-                )
-            result[piece.first : piece.first + len(frame)] = frame
-        result[list(self.absent)] = 0
-        return result
+        return self._whole.image(record, self.empty(self.shape, np.uint16))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -213,14 +164,18 @@ class SegmentedJungfrau(Jungfrau):
 
     @cached_property
     def event_numbers(self) -> NDArray[np.int64]:
-        """Numbers of the events that have an image, all pieces of it; ascending."""
-        return reduce(np.intersect1d, (piece.event_numbers for piece in self.pieces))
+        """Numbers of the events that have an image, ascending; the frame numbers of all events are read."""
+        return self._whole.events
 
-    @cached_property
+    @property
     def incomplete(self) -> NDArray[np.int64]:
         """Numbers of the events in which some pieces are there and others are not, ascending: they have no image."""
-        some = reduce(np.union1d, (piece.event_numbers for piece in self.pieces))
-        return np.setdiff1d(some, self.event_numbers)
+        return self._whole.incomplete
+
+    @property
+    def apart(self) -> NDArray[np.int64]:
+        """Numbers of the events whose pieces are of different frames, ascending: they have no image."""
+        return self._whole.apart
 
     def mask(self, bad: str | None = None, /, **parts: Any) -> NDArray[np.uint8]:
         """Return a mask: 1 good, 0 bad, as are modules that are absent; see `AreaDetector.mask`."""
@@ -250,8 +205,8 @@ class SegmentedJungfrau(Jungfrau):
         absent = f"; modules {', '.join(map(str, self.absent))} are in none" if self.absent else ""
         incomplete = f", not all pieces in {len(self.incomplete)}" if len(self.incomplete) else ""
         return (
-            f"<Detector {self.name}{alias}: {self.shape} {self.dtype} of {len(self.pieces)} pieces{absent}; in"
-            f" {len(self.event_numbers)} events{incomplete}>"
+            f"<Detector {self.name}{alias}: {self.shape} {self.dtype} of {len(self.pieces)} pieces{absent}; all in"
+            f" {len(self._whole.complete)} events{incomplete}>"
         )
 
 
@@ -265,11 +220,5 @@ def segmented(run: Run, name: str) -> SegmentedJungfrau | None:
     UsageError
         The name fits several.
     """
-    if not run.wholes:
-        return None
-    names = DetectorNames((("", whole.source) for whole in run.wholes.values()), run.aliases)
-    try:
-        found = names.find(name).source
-    except NotFoundError:
-        return None
-    return SegmentedJungfrau(run, run.wholes[found.name])
+    found = run.wholes.find(name)
+    return None if found is None else SegmentedJungfrau(run, found)

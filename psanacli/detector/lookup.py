@@ -64,7 +64,7 @@ def find_detector(run: Run, name: str) -> Detector:
     try:
         found = run.names.find(name)
     except (NotFoundError, UsageError) as error:
-        other = segmented(run, name) or other_detector(run, name)
+        other = (segmented(run, name) if isinstance(error, NotFoundError) else None) or other_detector(run, name)
         if other is not None:
             return other
         if isinstance(error, UsageError):

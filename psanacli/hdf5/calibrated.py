@@ -9,8 +9,7 @@ recipes for itself, and checks that its constants are the same.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,13 +22,14 @@ from psanacli.hdf5 import calibstore, cspad_module
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout, type_layout
 from psanacli.hdf5.names import source_group
 from psanacli.hdf5.options import BESIDE, IN_TYPE
-from psanacli.hdf5.rows import Detected, EveryEvent, Rows
+from psanacli.hdf5.rows import Detected, EveryEvent, Rows, WholeRows
 from psanacli.hdf5.tally import Tally
 from psanacli.hdf5.values import Column
 from psanacli.run import Key, Patterns, Run
 from psanacli.xtc import Batch
 
 if TYPE_CHECKING:
+    from psanacli.hdf5.assembled import Assembly
     from psanacli.hdf5.plan import Planner
 
 KEY = "calibrated"
@@ -66,12 +66,13 @@ class Correction:
 
 
 class Corrected(NamedTuple):
-    """What is special in a table of corrected images: how they are made, and where they stand."""
+    """What is special in a table of images that are made: how, where they stand, and their key in the original."""
 
-    correction: Correction
+    correction: Correction | Assembly
     layout: TypeLayout
     columns: tuple[Column, ...] | None
     type_attributes: tuple[tuple[str, Any], ...] | None
+    key: str = KEY
 
 
 def attributes_of(dimensions: int) -> tuple[tuple[str, Any], ...]:
@@ -107,6 +108,7 @@ class Images:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
         self.wanted: dict[Key, Corrected] = {}
+        self._pieces: dict[Key, tuple[Key, ...]] = {}
         options = planner.options
         if not options.calib:
             return
@@ -129,9 +131,19 @@ class Images:
                 continue
             names = [layout.alias] if layout.alias else []
             types = [*names, layout.name, layout.name.replace(".", "::"), layout.group]
-            # A piece of a detector is also meant by the name of the whole. All are asked: patterns note what they meet.
-            meant = [source, *([source.segment.whole] if source.segment else [])]
-            if any([patterns.accepts(types, each, source_group(each)) for each in meant]):
+            whole = source.segment.whole if source.segment else None
+            if whole is not None and whole.name in self._planner.run.wholes:
+                if patterns.accepts(types, whole, source_group(whole)):
+                    # Whoever means the whole gets it in one table; patterns also note that they meet its pieces.
+                    patterns.accepts(types, source, source_group(source))
+                    known.add(source.identity)
+                    if whole.identity not in known:
+                        known.add(whole.identity)
+                        reader = self._planner.run.wholes.reader(whole.name)
+                        self._pieces[reader.key] = tuple(piece.readers[0].key for piece in reader.pieces)
+                        yield reader.key
+                    continue
+            if patterns.accepts(types, source, source_group(source)):
                 known.add(source.identity)
                 yield Key(xtc_type, source)
 
@@ -163,11 +175,19 @@ class Images:
 
     def replaces(self, key: Key) -> bool:
         """Return whether the raw images of a key are not written, as the corrected ones are."""
-        return key in self.wanted and self._planner.options.calib_form != BESIDE
+        return key in self.keys and self._planner.options.calib_form != BESIDE
+
+    @property
+    def keys(self) -> list[Key]:
+        """The keys of all objects that are read for them: of detectors in pieces those of the pieces."""
+        return [piece for key in self.wanted for piece in self._pieces.get(key, (key,))]
 
     def rows(self, key: Key) -> Rows:
         """Return the rows of the table of a key."""
         planner = self._planner
+        if key in self._pieces:
+            whole = whole_of(planner, key, self._pieces[key])
+            return EveryEvent(whole) if planner.options.aligned else whole
         detected = Detected(key, "", planner.chosen, planner.absences)
         planner.absences.watch(planner.table, key, detected.found)
         return EveryEvent(detected) if planner.options.aligned else detected
@@ -175,6 +195,16 @@ class Images:
     def tallies(self) -> list[tuple[Tally, TypeLayout, Corrected]]:
         """Return what counts the rows of all of them."""
         return [(Tally(self.rows(key)), made.layout, made) for key, made in self.wanted.items()]
+
+
+def whole_of(planner: Planner, key: Key, pieces: Sequence[Key]) -> WholeRows:
+    """Return the rows of a detector in pieces."""
+    found = []
+    for piece in pieces:
+        detected = Detected(piece, "", planner.chosen, planner.absences)
+        planner.absences.watch(planner.table, piece, detected.found)
+        found.append(detected)
+    return WholeRows(key, tuple(found))
 
 
 # ---- filling -------------------------------------------------------------------------------------------------------
@@ -282,24 +312,3 @@ class Corrector:
                     f"{self.correction.source}: event {number} has an image of {found}, others of {shape}"
                 )
             yield raw, recipe
-
-
-class Correctors:
-    """The correctors of a translation, each made when it is first needed.
-
-    Parameters
-    ----------
-    run : Run
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._lock = threading.Lock()
-        self._known: dict[Correction, Corrector] = {}
-
-    def rows_of(self, correction: Correction) -> Callable[[Column, Batch, NDArray[np.int64]], NDArray[Any] | None]:
-        """Return what makes the rows of a table."""
-        with self._lock:
-            if correction not in self._known:
-                self._known[correction] = Corrector(self._run, correction)
-            return self._known[correction].rows

@@ -18,7 +18,7 @@ from h5py import h5d, h5p, h5s
 from numpy.typing import NDArray
 
 from psanacli.errors import DataError
-from psanacli.hdf5.calibrated import Correctors
+from psanacli.hdf5.assembled import Makers, WholeBatch, with_pieces
 from psanacli.hdf5.names import damage_rows
 from psanacli.hdf5.output import Output
 from psanacli.hdf5.reserved import Reserved
@@ -134,7 +134,7 @@ class Worker:
     def __init__(self, plan: Plan, run: Run) -> None:
         self.plan = plan
         self.run = run
-        self._correctors = Correctors(run)
+        self._makers = Makers(run)
         self.reserved: Reserved | None = None
         self._spare = Spare(plan, run)
         self._recipes: Recipes = {}
@@ -275,6 +275,11 @@ class Worker:
                     same = same[fits]
                     batch = layout.batch(payload.buffer, starts[fits], sizes[fits])
                 batches.append((rows[same] - first, batch))
+            if table.correction is not None:
+                positions = np.asarray(objects.event[first:stop], np.int64)
+                numbers = np.asarray(self.plan.chosen.at(positions), np.int64)
+                batches, lost = with_pieces(self.run, table.rows, positions, numbers, batches)
+                self._blank(part, first + lost, filled)
             spans.append(Span(part.first + first, part.first + stop, batches, objects.event[first:stop]))
         return spans
 
@@ -292,6 +297,8 @@ class Worker:
 
     def _blank(self, part: Part, rows: Array, filled: Filled) -> None:
         """Count objects that are damaged or do not fit into their payloads, and take them out of the mask."""
+        if not len(rows):
+            return
         table = part.table
         filled.broken[table.group] += len(rows)
         if "_mask" in table.extras:
@@ -306,7 +313,7 @@ class Worker:
             values = None
             if table.correction:
                 numbers = np.asarray(self.plan.chosen.at(span.events[rows + first - span.first]), np.int64)
-                values = self._correctors.rows_of(table.correction)(column, batch, numbers)
+                values = self._makers.rows_of(table.correction)(column, batch, numbers)
             if values is None:
                 values = encoder.rows(column, batch)
             if len(batch) == stop - first:
@@ -372,7 +379,9 @@ class Worker:
             yield Piece(number, first + start, 0, packer.chunk(chunk.reshape(-1)))
 
 
-def _taken(batch: Batch, rows: slice) -> Batch:
+def _taken(batch: Any, rows: slice) -> Any:
+    if isinstance(batch, WholeBatch):
+        return batch.taken(rows)
     return Batch(batch.layout, batch.data, batch.starts[rows], (batch.limits - batch.starts)[rows])
 
 

@@ -150,7 +150,12 @@ class Selection:
         """Return whether objects of this type and source are translated."""
         shown = [layout.alias] if layout.alias else []
         types = [*shown, layout.name, layout.name.replace(".", "::"), layout.group]
-        return self._patterns.accepts(types, source, source_group(source))
+        if source.segment is None:
+            return self._patterns.accepts(types, source, source_group(source))
+        # A piece of a detector is also meant by the name of the whole. All are asked: patterns note what they meet.
+        meant = [source, source.segment.whole]
+        found = [self._patterns.accepts(types, each, source_group(each)) for each in meant]
+        return any(found) and not any(self._patterns.excluded(types, each) for each in meant)
 
     def check(self) -> None:
         """Raise if a pattern matched nothing.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from psanacli.errors import DataError, NotFoundError
 from psanacli.hdf5 import aligned, epics, names, once, outside
 from psanacli.hdf5.absent import Absences
-from psanacli.hdf5.calibrated import KEY, Corrected, Images
+from psanacli.hdf5.assembled import RawWholes
+from psanacli.hdf5.calibrated import Corrected, Images
 from psanacli.hdf5.forms import form_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.options import Selection, TranslateOptions
@@ -118,10 +119,12 @@ class Planner:
         self._nest()
         self.images = Images(self)
         keys = [(key, layout) for key, layout in self.keys() if not self.images.replaces(key)]
+        self.wholes = RawWholes(self, keys)
+        keys = [(key, layout) for key, layout in keys if not self.wholes.replaces(key)]
         once.add(self)
         if self.options.aligned:
             self.steps = [Step(aligned.GROUP, 0, 0, self.chosen.count)] if self.chosen.count else []
-        self._cut(list(dict.fromkeys([*(key for key, _ in keys), *self.images.wanted])))
+        self._cut(list(dict.fromkeys([*(key for key, _ in keys), *self.images.keys, *self.wholes.keys])))
         if self.options.aligned:
             aligned.add_times(self)
         self._add_tables(keys)
@@ -203,7 +206,7 @@ class Planner:
             self.absences.watch(self.table, key, detected.found)
             rows: Rows = EveryEvent(detected) if self.options.aligned else detected
             tallies.append((Tally(rows), layout, None))
-        tallies += self.images.tallies()
+        tallies += [*self.images.tallies(), *self.wholes.tallies()]
         kind = ALIGNED_KIND if self.options.aligned else STEP_KIND
         for step, (first_block, blocks) in self.blocks.items():
             events, size = step.stop - step.first, sum(size for _, _, size in blocks)
@@ -262,13 +265,13 @@ class Planner:
         self._filled.add(group)
         config = config_inside_of(self.run, samples)
         own = corrected.columns if corrected else None
-        columns = self._columns(samples, layout, group, config) if own is None else own
-        known = layout if columns and own is None else None
+        columns = self.columns(samples, layout, group, config) if own is None else own
+        known = layout if columns and (own is None or not (corrected and corrected.key)) else None
         attributes = once.source_attributes(once.source_of(self, samples, 0), known)
         self.plan.group(f"{path}/{layout.group}", (corrected and corrected.type_attributes) or once.TYPE_ATTRIBUTES)
         self.plan.group(group, attributes)
-        if corrected:
-            self.plan.group(group, (("_eventKeyStr", KEY),))
+        if corrected and corrected.key:
+            self.plan.group(group, (("_eventKeyStr", corrected.key),))
         if tally.damaged:
             self.plan.damage[group] = tally.damaged
         dense = rows == tally.events  # a row for each event, so that chunks can end where blocks do
@@ -298,7 +301,7 @@ class Planner:
             )
         )
 
-    def _columns(self, objects: Objects, layout: TypeLayout, group: str, config: Record | None) -> tuple[Column, ...]:
+    def columns(self, objects: Objects, layout: TypeLayout, group: str, config: Record | None) -> tuple[Column, ...]:
         """Return the columns of a table, large enough for the largest objects, so that no array has to be cut."""
         stored = np.flatnonzero(objects.stored)
         if not len(stored):

@@ -7,6 +7,7 @@ block, from the tables of the run; so nothing here is as long as the run.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from psanacli.hdf5.absent import Absences
 from psanacli.hdf5.parts import part_of
 from psanacli.run import Form, Key, Objects, Product, RunTable
-from psanacli.xtc import RECORD_KINDS, Source
+from psanacli.xtc import RECORD_KINDS, DamageBit, Source
 
 Ints = NDArray[np.int64]
+_DROPPED = np.uint32(1 << DamageBit.DroppedContribution)
 _NOTHING = RECORD_KINDS[28].xtc_type
 
 
@@ -122,13 +124,61 @@ class EveryEvent:
         if self.inner is None:
             return nothing(np.arange(first, stop))
         objects = self.inner.within(table, first, stop)
-        arrays: dict[str, Any] = {}
-        for name, values in vars(objects).items():
-            if isinstance(values, np.ndarray):
-                arrays[name] = np.zeros(stop - first, values.dtype)
-                arrays[name][objects.event - first] = values
-        arrays["event"] = np.arange(first, stop)
-        return replace(objects, **arrays)
+        arrays = spread(objects, objects.event - first, stop - first)
+        return replace(objects, **{**arrays, "event": np.arange(first, stop)})
+
+
+@dataclass(frozen=True, eq=False)
+class WholeRows:
+    """The events of a detector that is read out in pieces: a row for each that has any of them, or lacks one.
+
+    Where and what is told of the first piece; a row is ``stored`` when all of them are.  A piece that is missing counts
+    as dropped in the damage word.
+
+    Attributes
+    ----------
+    key : Key
+        Of the whole.
+    pieces : tuple of Detected
+        By their first module.
+    """
+
+    key: Key
+    pieces: tuple[Detected, ...]
+
+    def within(self, table: RunTable, first: int, stop: int) -> Objects:
+        """See `Rows`."""
+        found = [piece.within(table, first, stop) for piece in self.pieces]
+        lead = replace(found[0], key=self.key)
+        if all(np.array_equal(each.event, lead.event) and each.stored.all() for each in found):
+            if not any(each.damage.any() for each in found):
+                return lead
+        event = reduce(np.union1d, [each.event for each in found])
+        stored, damage = np.ones(len(event), bool), np.zeros(len(event), np.uint32)
+        for each in found:
+            places = np.searchsorted(event, each.event)
+            there, words = np.zeros(len(event), bool), np.full(len(event), _DROPPED)
+            there[places], words[places] = each.stored, each.damage
+            stored &= there
+            damage |= words
+        arrays = spread(lead, np.searchsorted(event, lead.event), len(event))
+        return replace(lead, **{**arrays, "event": event, "stored": stored, "damage": damage})
+
+
+def whole_rows(rows: Rows) -> WholeRows | None:
+    """Return the rows of a detector in pieces that some rows are made of; None for all others."""
+    inner = rows.inner if isinstance(rows, EveryEvent) else rows
+    return inner if isinstance(inner, WholeRows) else None
+
+
+def spread(objects: Objects, places: NDArray[np.integer], count: int) -> dict[str, Any]:
+    """Return the arrays of objects at some places of longer ones, with zeros between them."""
+    arrays: dict[str, Any] = {}
+    for name, values in vars(objects).items():
+        if isinstance(values, np.ndarray):
+            arrays[name] = np.zeros(count, values.dtype)
+            arrays[name][places] = values
+    return arrays
 
 
 def nothing(event: Ints) -> Objects:

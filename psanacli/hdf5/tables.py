@@ -18,6 +18,7 @@ from psanacli.run import Objects, RunTable
 from psanacli.xtc import Record
 
 if TYPE_CHECKING:
+    from psanacli.hdf5.assembled import Assembly
     from psanacli.hdf5.calibrated import Correction
 
 Ints = NDArray[np.int64]
@@ -90,8 +91,8 @@ class Table:
         Blank rows of floating-point numbers are NaN instead of 0.
     config : Record or None
         Configuration object to decode all rows with, in place of those in the timeline.
-    correction : Correction or None
-        Of images that are corrected before they are written.
+    correction : Correction, Assembly or None
+        Of images that are corrected before they are written, or put together of pieces.
     """
 
     group: str
@@ -103,7 +104,7 @@ class Table:
     extras: tuple[str, ...] = ("time", "_damage", "_mask")
     nan: bool = False
     config: Record | None = None
-    correction: Correction | None = None
+    correction: Correction | Assembly | None = None
 
     def as_stored(self, column: Column) -> bool:
         """Whether rows of a column may be what payloads have: nothing is corrected, and blank rows are zeros."""

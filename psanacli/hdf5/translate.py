@@ -67,7 +67,7 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """Return in words what the user should know, damage first."""
-        lines = _counted(self.broken, "objects are damaged or do not fit into their payloads, and are blank")
+        lines = _counted(self.broken, "objects are damaged, do not fit into their payloads or together, and are blank")
         lines += _counted(self.damage, "damaged or missing contributions are blank")
         lines += _counted(self.changed, "arrays have another shape than their dataset, and were padded or cut")
         return lines + self.notes

@@ -40,6 +40,7 @@ from psanacli.run.origins import Origin
 from psanacli.run.patterns import Patterns
 from psanacli.run.payloads import PayloadError
 from psanacli.run.picture import Canvas
+from psanacli.run.pieces import JoinedElement, WholeReader, Wholes
 from psanacli.run.readers import Reader
 from psanacli.run.reading import PayloadBlock, Rooms, Unread
 from psanacli.run.resolving import RunFiles, explain, resolve
@@ -125,6 +126,7 @@ __all__ = [
     "IndexFault",
     "IndexUse",
     "Joined",
+    "JoinedElement",
     "Joining",
     "Key",
     "LiveRun",
@@ -161,6 +163,8 @@ __all__ = [
     "Value",
     "Variable",
     "Whole",
+    "WholeReader",
+    "Wholes",
     "XtcFile",
     "build_groups",
     "build_index",

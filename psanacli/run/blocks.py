@@ -12,6 +12,7 @@ from psanacli.errors import UsageError
 from psanacli.run.columns import Column
 from psanacli.run.events import Events
 from psanacli.run.joined import JoinedColumn
+from psanacli.run.pieces import WholeColumn
 
 if TYPE_CHECKING:
     import xarray
@@ -40,7 +41,7 @@ class Block:
 
 
 def blocks_of(
-    events: Events, columns: Mapping[str, Column | JoinedColumn], max_bytes: int, chosen: slice | None
+    events: Events, columns: Mapping[str, Column | WholeColumn | JoinedColumn], max_bytes: int, chosen: slice | None
 ) -> Iterator[Block]:
     """Yield fields of events in blocks of about `max_bytes`.
 

@@ -27,11 +27,12 @@ class ShapeError(DataError):
 
 
 class _Direct(NamedTuple):
-    """A value at a fixed place in the payload."""
+    """A value at a fixed place in payloads of `needed` bytes at least."""
 
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    needed: int
 
 
 def spelled(xtc_type: XtcType, path: str) -> str | None:
@@ -97,16 +98,16 @@ class Column:
         mask = np.ones(stop - first, bool)
         for objects, path in self.parts:
             low, high = np.searchsorted(objects.event, (first, stop)).tolist()
-            place = self._place(objects, path) if low < high else None
+            place = self._place(objects, path, low, high)
             if place is not None and result is None:
-                result = _empty(stop - first, place.shape, place.dtype, max_bytes, path)
+                result = reserve(stop - first, place.shape, place.dtype, max_bytes, path)
                 rows = self._gather(objects, place, low, high, first, result)
                 mask[objects.event[rows] - first] = False
                 continue
             for rows, values in self._pieces(objects, path, low, high):
                 events = objects.event[rows] - first
                 if result is None:
-                    result = _empty(stop - first, values.shape[1:], values.dtype, max_bytes, path)
+                    result = reserve(stop - first, values.shape[1:], values.dtype, max_bytes, path)
                 elif result.shape[1:] != values.shape[1:]:
                     raise ShapeError(
                         f"{objects.key}: the shape of {path} changes from {result.shape[1:]} to {values.shape[1:]}",
@@ -128,17 +129,23 @@ class Column:
             full = mask
         return np.ma.MaskedArray(result, full, keep_mask=False)
 
-    def _place(self, objects: Objects, path: str) -> _Direct | None:
-        """Return where the value is in each payload, when it can be read from the file alone."""
-        if not objects.plain or objects.product.config_types or objects.key.xtc_type.config_inside is not None:
+    @property
+    def weight(self) -> int:
+        """The size of its largest payload, in bytes: the array of a field is not larger."""
+        return max((int(objects.size.max()) for objects, _ in self.parts if len(objects)), default=8)
+
+    def _place(self, objects: Objects, path: str, low: int, high: int) -> _Direct | None:
+        """Return where the value is in each payload of some rows, when it can be read from the file alone."""
+        if low == high or not objects.plain or objects.key.xtc_type.config_inside is not None:
             return None
-        return _direct(self._payloads.layout(objects, -1), path)
+        configs = objects.config[low:high]
+        numbers = [int(configs[0])] if (configs == configs[0]).all() else np.unique(configs).tolist()
+        places = {_direct(self._payloads.layout(objects, number), path) for number in numbers}
+        return places.pop() if len(places) == 1 else None
 
     def _pieces(self, objects: Objects, path: str, low: int, high: int) -> Iterator[tuple[NDArray[np.int64], Array]]:
         """Yield values with the rows of the objects they are of."""
-        if low == high:
-            return
-        place = self._place(objects, path)
+        place = self._place(objects, path, low, high)
         if place is not None:
             values = np.empty((high - low, *place.shape), place.dtype)
             rows = self._gather(objects, place, low, high, None, values)
@@ -174,7 +181,7 @@ class Column:
 
         The place is that of the event, from event `first` on; None: that of the row, from `low` on.
         """
-        rows = low + np.flatnonzero(objects.size[low:high] >= self._payloads.layout(objects, -1).needed)
+        rows = low + np.flatnonzero(objects.size[low:high] >= place.needed)
         size = math.prod(place.shape) * place.dtype.itemsize
         files = self._payloads.table.datagrams["file"][objects.datagram[rows]]
         index = rows - low if first is None else objects.event[rows].astype(np.int64) - first
@@ -199,7 +206,14 @@ class Column:
         return np.array(columns)
 
 
-def _empty(count: int, shape: tuple[int, ...], dtype: np.dtype[Any], max_bytes: int, path: str) -> Array:
+def reserve(count: int, shape: tuple[int, ...], dtype: np.dtype[Any], max_bytes: int, path: str) -> Array:
+    """Return an array for the values of some events, unless it would be larger than is allowed.
+
+    Raises
+    ------
+    UsageError
+        It would.
+    """
     needed = count * max(math.prod(shape) * dtype.itemsize, 1)
     if needed > max_bytes:
         raise UsageError(
@@ -221,7 +235,7 @@ def _need_one_record_type(types: list[XtcType]) -> None:
 def _direct(layout: Layout, path: str) -> _Direct | None:
     """Return where a stored number, or array of fixed shape, is in each payload; None for all else."""
     if not path and layout.dtype is not None:
-        return _Direct(0, (), layout.dtype)
+        return _Direct(0, (), layout.dtype, layout.needed)
     spot = layout.spots.get(path)
     if (
         spot is None
@@ -232,4 +246,4 @@ def _direct(layout: Layout, path: str) -> _Direct | None:
         or spot.text
     ):
         return None
-    return _Direct(spot.offset, spot.shape, spot.dtype) if spot.dtype.itemsize else None
+    return _Direct(spot.offset, spot.shape, spot.dtype, layout.needed) if spot.dtype.itemsize else None

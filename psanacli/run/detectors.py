@@ -75,7 +75,8 @@ class Detector:
     def get(self, event: Event) -> Record | None:
         """Return its object in an event, None when the event has none; see `Event.get`."""
         name = self.name if len(self.types) != 1 else f"{self.name}/{self.types[0]}"
-        return self._run.reader(name).get(self._index(event))
+        record: Record | None = self._run.reader(name).get(self._index(event))  # type: ignore[assignment]
+        return record
 
     @cached_property
     def _sample(self) -> tuple[Reader, str, NDArray[Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from psanacli.run.objects import Key, is_dropped
 from psanacli.run.origins import Origin
 from psanacli.run.steps import Step
 from psanacli.run.why import why
-from psanacli.xtc import Damage, Record, Source
+from psanacli.xtc import Damage, Source
 
 if TYPE_CHECKING:
     from psanacli.run.epics import Value
@@ -113,8 +113,10 @@ class Event:
         """The run."""
         return self._run
 
-    def get(self, name: str) -> Record | None:
+    def get(self, name: str) -> Any:
         """Return the object of a detector, None when this event has none.
+
+        That is a `Record`, or of a detector that is read out in pieces a `JoinedElement`.
 
         Parameters
         ----------

@@ -229,12 +229,15 @@ def _need_free(run: Run, name: str) -> None:
     if fold(name) in _TAKEN:
         raise UsageError(f"{name!r} has a meaning for events, so it cannot be a name of joined values", "take another")
     try:
-        found = run.names.find(name)
+        found = run.names.find(name).source
     except NotFoundError:
-        return
+        whole = run.wholes.find(name)
+        if whole is None:
+            return
+        found = whole.key.source
     except UsageError:
         raise UsageError(f"{name!r} is a name of detectors of the run", "take another for what is joined") from None
-    raise UsageError(f"{name!r} is the detector {found.source.name} of the run", "take another for what is joined")
+    raise UsageError(f"{name!r} is the detector {found.name} of the run", "take another for what is joined")
 
 
 def _identifier(name: str) -> str:

@@ -32,11 +32,11 @@ from psanacli.run.names import DetectorNames, ambiguous
 from psanacli.run.objects import Places
 from psanacli.run.origins import Origins
 from psanacli.run.payloads import Payloads
+from psanacli.run.pieces import WholeColumn, WholeReader, Wholes
 from psanacli.run.readers import Reader, Readers, ReadersByKey
 from psanacli.run.reading import PayloadBlock
 from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
-from psanacli.run.segments import Whole, wholes
 from psanacli.run.steps import Steps
 from psanacli.run.streams import Stream, clock_of, streams_of
 from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules
@@ -93,7 +93,7 @@ class Run:
             table, self.index = open_table(files.files, files.run, rules, index=index)
         self.table = table
         self._payloads = Payloads(self.table, states)
-        self.by_name: dict[str, Reader | Readers] = {}
+        self.by_name: dict[str, Reader | Readers | WholeReader] = {}
         """What `reader` gave, by name."""
         self.joined: dict[str, Joined] = {}
         """What `join` made of values from outside, by name."""
@@ -185,9 +185,9 @@ class Run:
         return DetectorNames(keys, self.aliases)
 
     @cached_property
-    def wholes(self) -> dict[str, Whole]:
+    def wholes(self) -> Wholes:
         """Detectors that come in pieces, each a source of its own, by full name."""
-        return wholes(self.names.sources)
+        return Wholes(self._payloads, self.readers, self.names, self.aliases)
 
     @cached_property
     def all_names(self) -> DetectorNames:
@@ -202,7 +202,7 @@ class Run:
         """What gives the objects of events, by type and source, in the order of sources and types."""
         return ReadersByKey(self._payloads)
 
-    def reader(self, name: str) -> Reader | Readers:
+    def reader(self, name: str) -> Reader | Readers | WholeReader:
         """Return what gives the object of a name in any event.
 
         Raises
@@ -212,9 +212,16 @@ class Run:
         UsageError
             The name fits several sources, or several types of one source.
         """
-        known = self.by_name.get(name)
+        known: Reader | Readers | WholeReader | None = self.by_name.get(name)
         if known is None:
-            readers = self._readers_of(name)
+            try:
+                readers = self._readers_of(name)
+            except NotFoundError:
+                known = self.wholes.find(name)
+                if known is None:
+                    raise
+                self.by_name[name] = known
+                return known
             kinds = {_kind(reader.key.xtc_type.name) for reader in readers}
             if len(kinds) > 1:
                 bare = name.rpartition("/")[0] or name
@@ -332,7 +339,7 @@ class Run:
         """
         return self._column(name).read(0, len(self.table.events), max_bytes)
 
-    def _column(self, name: str) -> Column | JoinedColumn:
+    def _column(self, name: str) -> Column | WholeColumn | JoinedColumn:
         joined = joined_column(self.joined, name)
         return self.field(name) if joined is None else joined
 
@@ -359,9 +366,15 @@ class Run:
         """
         return Expression.parse(expression).bind(RunColumns(self)).evaluate(max_bytes=max_bytes)
 
-    def field(self, name: str) -> Column:
+    def field(self, name: str) -> Column | WholeColumn:
         """Return what reads a field of a detector in any events; names as for `column`."""
-        _, path = self.names.find_field(name)
+        try:
+            _, path = self.names.find_field(name)
+        except NotFoundError:
+            whole = self.wholes.find_field(name)
+            if whole is None:
+                raise
+            return whole[0].column(whole[1])
         base = name[: -len(path) - 1] if path else name
         return Column(self._payloads, self._readers_of(base), path)
 

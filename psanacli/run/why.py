@@ -12,6 +12,7 @@ from psanacli.xtc import Damage, Source, type_name
 
 if TYPE_CHECKING:
     from psanacli.run.event import Event
+    from psanacli.run.pieces import WholeReader
 
 
 def why(event: Event, name: str) -> str:
@@ -20,6 +21,9 @@ def why(event: Event, name: str) -> str:
     try:
         detector = run.names.find(name)
     except (NotFoundError, UsageError) as error:
+        whole = run.wholes.find(name) if isinstance(error, NotFoundError) else None
+        if whole is not None:
+            return f"{name}: {_why_whole(event, whole)}"
         unknown = _unknown_type(event, name)
         return unknown or f"{error.message}{'; ' if error.hint else ''}{error.hint}"
     reasons = []
@@ -51,6 +55,14 @@ def why(event: Event, name: str) -> str:
     if missing:
         reasons.append(f"the contribution was dropped: {', '.join(missing[0].names)}")
     return f"{name}: {'; '.join(reasons) or 'the run has no objects of it'}"
+
+
+def _why_whole(event: Event, whole: WholeReader) -> str:
+    """Return the reason for a detector that comes in pieces."""
+    missing = [piece for piece in whole.pieces if not any(reader.has(event.index) for reader in piece.readers)]
+    if missing:
+        return "; ".join(why(event, piece.source.name) for piece in missing)
+    return whole.why_not(event.index) or f"{whole.key.xtc_type.name} in {len(whole.pieces)} pieces is there"
 
 
 def _unknown_type(event: Event, name: str) -> str:

@@ -44,6 +44,7 @@ def config(modules: int, first: int, mode: int = 0) -> bytes:
 
 
 def element(image: NDArray[np.uint16], number: int, first: int) -> bytes:
+    """Return an object; each piece counts its frames from a number of its own."""
     infos = [{"moduleID": first + k} for k in range(len(image))]
     return encode("Jungfrau.ElementV2", {"frameNumber": 100 * first + number, "moduleInfo": infos, "frame": image})
 
@@ -59,8 +60,12 @@ def write(
     modes: Sequence[int] = (0, 0, 0, 0),
     faults: bool = True,
     apart: bool = True,
+    slipped: Sequence[int] = (),
 ) -> list[Path]:
-    """Write a run of pieces (first module, modules), or of one that is the whole; two events lack something."""
+    """Write a run of pieces (first module, modules), or of one that is the whole; two events lack something.
+
+    In events that are `slipped` the last piece is of the frame before.
+    """
     sources = [(piece(first, modules, total) if apart else WHOLE, first, modules) for first, modules in parts]
     aliases = [(WHOLE, "jungfrau1m"), *((source, f"jungfrau1m_{first}") for source, first, _ in sources)]
     items = [{"src": {"log": source.log, "phy": source.phy}, "aliasName": alias} for source, alias in aliases]
@@ -81,7 +86,8 @@ def write(
                 if faults and event == LATE and place == 1:
                     continue
                 damage = 1 << 13 if faults and event == DAMAGED and place == 0 else 0
-                payload = element(image[first : first + modules], event, first)
+                frame = event - (event in slipped and place == len(sources) - 1)
+                payload = element(image[first : first + modules], frame, first)
                 found.append(Contribution("Jungfrau.ElementV2", source, payload, damage))
             run.event([Container(NODE, found)])
         return run.paths

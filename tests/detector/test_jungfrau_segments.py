@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from commands.cluster import psana
@@ -15,9 +14,10 @@ from commands.cluster import psana
 from psanacli.calib import Store, format_text
 from psanacli.dark import plan_dark, process
 from psanacli.detector import AreaDetector, JungfrauPiece, SegmentedJungfrau
-from psanacli.errors import DataError, NotFoundError
+from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.parallel import Team
 from psanacli.run import Run, open_run, summarise, wholes
+from psanacli.run.pieces import _distances, _usual
 from tests.detector import pieces
 from tests.run.runs import write_run
 
@@ -81,9 +81,65 @@ def test_an_event_without_all_pieces_has_no_image_and_is_told(run: Run, detector
     assert detector.event_numbers.tolist() == GOOD
     assert detector.incomplete.tolist() == [pieces.LATE, pieces.DAMAGED]
     assert np.flatnonzero(detector.present).tolist() == GOOD
-    assert "of 3 pieces; in 3 events, not all pieces in 2" in repr(detector)
+    assert "of 3 pieces; all in 3 events, not all pieces in 2" in repr(detector)
     last = run.detector("jungfrau1m_2")
     assert last.raw(run.events[pieces.LATE]) is not None
+
+
+def test_events_and_columns_know_the_whole(run: Run) -> None:
+    element = run.events[1].get("jungfrau1m")
+    np.testing.assert_array_equal(element.frame, pieces.raw(1))
+    assert run.events[pieces.LATE].get("jungfrau1m") is None
+    assert run.events[1].why("jungfrau1m") == "jungfrau1m: Jungfrau.ElementV2 in 3 pieces is there"
+    late, damaged = (run.events[number].why("jungfrau1m") for number in (pieces.LATE, pieces.DAMAGED))
+    assert "JungfrauSegment.1: Jungfrau.ElementV2 is not in this event" in late
+    assert "JungfrauSegment.0: Jungfrau.ElementV2 is damaged: OutOfSynch" in damaged
+    frames = run.column("jungfrau1m.frame")
+    assert (frames.shape, frames.dtype) == ((pieces.EVENTS, *SHAPE), np.uint16)
+    for number in range(pieces.EVENTS):
+        assert frames.mask[number].all() == (number not in GOOD)
+        np.testing.assert_array_equal(frames.data[number], pieces.raw(number) if number in GOOD else 0)
+    assert run.column("jungfrau1m/Element.frameNumber").tolist() == [0, 1, None, None, 4]
+    assert run.column("jungfrau1m.moduleInfo.moduleID").tolist()[4] == [0, 1, 2, 3]
+    assert run.to_xarray(["jungfrau1m.ticks"])["jungfrau1m.ticks"].shape == (pieces.EVENTS,)
+    assert [block["jungfrau1m.frame"].shape for block in run.blocks("jungfrau1m.frame", max_bytes=1 << 24)]
+    with pytest.raises(UsageError, match="would take"):
+        run.column("jungfrau1m.frame", max_bytes=1 << 23)
+    with pytest.raises(NotFoundError, match="has no field 'frames'"):
+        run.column("jungfrau1m.frames")
+
+
+def test_expressions_know_the_whole(run: Run) -> None:
+    assert run.evaluate("present(jungfrau1m)").tolist() == [True, True, False, False, True]
+    assert run.evaluate("damaged(jungfrau1m)").tolist() == [False, False, False, True, False]
+    assert run.evaluate("max(jungfrau1m.frame) > 52000").tolist() == [True, True, None, None, True]
+    reasons = run.evaluate("why(jungfrau1m)").tolist()
+    assert [bool(reason) for reason in reasons] == [False, False, True, True, False]
+    assert "JungfrauSegment.1: Jungfrau.ElementV2 is not in this event" in reasons[pieces.LATE]
+
+
+def test_pieces_of_different_frames_are_no_image(tmp_path: Path, calib: Path) -> None:
+    with open_run(pieces.write(tmp_path, faults=False, slipped=[3]), calib_dir=calib) as run:
+        detector = run.detector("jungfrau1m")
+        assert isinstance(detector, SegmentedJungfrau)
+        assert detector.raw(run.events[3]) is None
+        assert run.events[3].get("jungfrau1m") is None
+        reason = run.events[3].why("jungfrau1m")
+        assert "different frames: frame numbers 3 of CxiEndstation.4:JungfrauSegment.0, 103 of" in reason
+        assert (detector.event_numbers.tolist(), detector.apart.tolist()) == ([0, 1, 2, 4], [3])
+        assert run.column("jungfrau1m.frameNumber").tolist() == [0, 1, 2, None, 4]
+        assert run.evaluate("why(jungfrau1m)").tolist()[3] == reason.partition(": ")[2]
+        assert len(next(iter(run.blocks(detector, max_bytes=1 << 26)))) == 4
+        plan = plan_dark([run], WHOLE, missing_ok=True)
+        assert plan.events == 4
+        assert any("different frames in 1 event; left out" in note for note in plan.notes)
+
+
+def test_counters_that_have_nothing_in_common_are_not_compared() -> None:
+    numbers = np.array([[0, 7], [1, 40], [2, 3], [3, 90]])
+    assert [_usual(each) for each in _distances(numbers).T] == [0, -1]
+    near_the_end = np.array([[5, 2**32 - 1], [6, 0], [7, 1]])
+    assert _distances(near_the_end)[:, 1].tolist() == [2**32 - 6] * 3
 
 
 def test_it_is_corrected_as_one_that_was_recorded_whole(
@@ -200,18 +256,11 @@ def test_pieces_in_different_gains_are_no_dark_run(tmp_path: Path) -> None:
             plan_dark([run], WHOLE, missing_ok=True)
 
 
-def test_verbs_take_the_whole_and_translate_corrects_its_pieces(tmp_path: Path, calib: Path) -> None:
+def test_verbs_take_the_whole(tmp_path: Path, calib: Path) -> None:
     (path,) = pieces.write(tmp_path, events=1, faults=False)
     common = ["--calib-dir", calib]
     code, out, err = psana("calib", "which", path, "-d", "jungfrau1m_2", "--type", "pedestals", "--json", *common)
     assert (code, json.loads(out)["detector"]) == (0, WHOLE), err
-    code, _, err = psana("translate", path, "--calib", "jungfrau1m", "-o", tmp_path / "o.h5", "-q", *common)
-    assert code == 0, err
-    with h5py.File(tmp_path / "o.h5") as file, open_run(path, calib_dir=calib) as run:
-        tables = file["Configure:0000/Run:0000/CalibCycle:0000/ndarray_float32_3"]
-        assert len(tables) == 3
-        for piece in run.detector("jungfrau1m").pieces:  # type: ignore[attr-defined]
-            np.testing.assert_array_equal(tables[piece.name]["data"][0], piece.calib(run.events[0]))
     code, _, err = psana("calib", "which", path, "-d", "jungfrau9", "--type", "pedestals", *common)
     assert code == 3
     assert "jungfrau1m" in err

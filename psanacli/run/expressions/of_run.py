@@ -17,6 +17,7 @@ from psanacli.run.expressions.columns import Source as Values
 from psanacli.run.expressions.values import Value, absent
 from psanacli.run.names import FoundDetector, Names
 from psanacli.run.objects import Objects
+from psanacli.run.pieces import WholeColumn, WholeReader
 from psanacli.run.tables import EventFlag, times_of
 from psanacli.xtc import Damage, Source
 
@@ -54,12 +55,12 @@ class _Field:
     """A field of a detector."""
 
     name: str
-    field: Column
+    field: Column | WholeColumn
 
     @property
     def weight(self) -> int:
         """The size of its largest payload: the array of a field is not larger."""
-        return max((int(objects.size.max()) for objects, _ in self.field.parts if len(objects)), default=8)
+        return self.field.weight
 
     def read(self, first: int, stop: int) -> Value:
         column = self.field.read(first, stop)
@@ -135,6 +136,9 @@ class RunColumns(Columns):
         try:
             detector, path = self.run.names.find_field(name)
         except NotFoundError as error:
+            whole = self.run.wholes.find_field(name)
+            if whole is not None:
+                return self._of_whole(name, *whole)
             if len(parts) > 1:
                 raise
             hint = did_you_mean(name, [*EVENT_COLUMNS, *self.run.joined], error.hint)
@@ -143,6 +147,12 @@ class RunColumns(Columns):
             self._need_field(name, detector)
         return _Field(name, self.run.field(name))
 
+    def _of_whole(self, name: str, whole: WholeReader, path: str) -> Values:
+        """Return the field of a detector that comes in pieces."""
+        if not path:
+            self._need_one_of(name, [*whole.key.xtc_type.accessors])
+        return _Field(name, whole.column(path))
+
     def _need_field(self, name: str, detector: FoundDetector) -> None:
         fields = [
             accessor
@@ -150,6 +160,10 @@ class RunColumns(Columns):
             if key.source.same_as(detector.source) and key.xtc_type.name in detector.types
             for accessor in key.xtc_type.accessors
         ]
+        self._need_one_of(name, fields)
+
+    @staticmethod
+    def _need_one_of(name: str, fields: list[str]) -> None:
         shown = ", ".join(dict.fromkeys(fields[:16])) + (", ..." if len(fields) > 16 else "")
         raise UsageError(f"{name!r} is a detector, not a value", f"name one of its fields: {shown}")
 
@@ -174,10 +188,17 @@ class RunColumns(Columns):
         """Return in which events a detector has an object; nothing of it is read."""
         if (len(name) == 1 and fold(name[0]) in EVENT_COLUMNS) or fold(name[0]) in map(fold, self.run.joined):
             return None
-        detector, path = self.run.names.find_field(".".join(name))
+        found = np.zeros(len(self), bool)
+        try:
+            detector, path = self.run.names.find_field(".".join(name))
+        except NotFoundError:
+            whole = self.run.wholes.find_field(".".join(name))
+            if whole is None:
+                raise
+            found[whole[0].events] = True
+            return None if whole[1] else Whole(found)
         if path:
             return None
-        found = np.zeros(len(self), bool)
         for objects in self._objects(detector):
             found[objects.event[objects.stored]] = True
         return Whole(found)
@@ -190,11 +211,21 @@ class RunColumns(Columns):
             found |= table.events["flags"] & EventFlag.DAMAGED != 0
             found[table.events_with(np.flatnonzero(table.contributions["damage"]))] = True
             return Whole(found)
-        detector = self.run.names.find(name)
-        for objects in self._objects(detector):
-            found[objects.event[objects.damage != 0]] = True
-        found[self._dropped(detector)] = True
+        for detector in self._pieces(name):
+            for objects in self._objects(detector):
+                found[objects.event[objects.damage != 0]] = True
+            found[self._dropped(detector)] = True
         return Whole(found)
+
+    def _pieces(self, name: str) -> list[FoundDetector]:
+        """Return the source of a name, or the sources that are its pieces."""
+        try:
+            return [self.run.names.find(name)]
+        except NotFoundError:
+            whole = self.run.wholes.find(name)
+            if whole is None:
+                raise
+            return [self.run.names.find(piece.source.name) for piece in whole.pieces]
 
     def _dropped(self, detector: FoundDetector) -> NDArray[np.int64]:
         """Return the events in which a contribution of a detector was dropped."""
@@ -205,8 +236,28 @@ class RunColumns(Columns):
 
     def why(self, name: str) -> Values:
         """Return why a detector is absent, in words; empty where it is there."""
-        detector = self.run.names.find(name)
+        try:
+            detector = self.run.names.find(name)
+        except NotFoundError:
+            whole = self.run.wholes.find(name)
+            if whole is None:
+                raise
+            return _Made(lambda first, stop: Value(self._reasons_of_whole(whole, first, stop)), weight=512)
         return _Made(lambda first, stop: Value(self._reasons(name, detector, first, stop)), weight=512)
+
+    def _reasons_of_whole(self, whole: WholeReader, first: int, stop: int) -> NDArray[np.str_]:
+        """Return what is missing of a detector that comes in pieces."""
+        texts = np.full(stop - first, "")
+        for piece in whole.pieces:
+            mine = self._reasons(piece.source.name, self.run.names.find(piece.source.name), first, stop)
+            mine = np.where(mine == "", "", np.char.add(f"{piece.source.name}: ", mine))
+            both = (texts != "") & (mine != "")
+            texts = np.char.add(np.char.add(texts, np.where(both, "; ", "")), mine)
+        apart = np.setdiff1d(np.flatnonzero(texts == "") + first, whole.frames.together(first, stop))
+        reasons = {event: whole.why_not(event) for event in apart.tolist()}
+        return (
+            np.array([reasons.get(first + row, text) for row, text in enumerate(texts.tolist())]) if reasons else texts
+        )
 
     def _reasons(self, name: str, detector: FoundDetector, first: int, stop: int) -> NDArray[np.str_]:
         """Ask one event of each kind: events in which all objects are in the same state have the same reason."""
