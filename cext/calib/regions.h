@@ -110,11 +110,15 @@ static void clear_copies(const Scratch *scratch)
     memset(scratch->histogram, 0, COPIES * ROOM * sizeof *scratch->histogram);
 }
 
+PSANACLI_CLONES
 static void add_copies(const Scratch *scratch)
 {
-    for (int copy = 0; copy < COPIES; copy++)
+    uint32_t *restrict counts = scratch->counts;
+    for (int copy = 0; copy < COPIES; copy++) {
+        const uint32_t *restrict counted = scratch->histogram + copy * ROOM + 1;
         for (int bin = 0; bin < HISTOGRAM_BINS; bin++)
-            scratch->counts[bin] += scratch->histogram[copy * ROOM + 1 + bin];
+            counts[bin] += counted[bin];
+    }
 }
 
 /* The mean of the peak of what was counted, if there is one that the method believes; the counts are 0 then. */
