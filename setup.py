@@ -14,7 +14,8 @@ from setuptools import Extension, setup
 # -g0: without what is for debuggers, which Python asks for, the build takes a quarter less time.
 # PSANACLI_OPTIMIZE=0 makes slow code in a third of the time, for those who only look whether it builds.
 OPTIMIZE = f"-O{os.environ.get('PSANACLI_OPTIMIZE', '3')}"
-COMPILE = [OPTIMIZE, "-g0", "-std=gnu11", "-fno-strict-aliasing", "-Wno-unused-function"]
+# Without contraction numbers do not depend on whether a processor can multiply and add at once.
+COMPILE = [OPTIMIZE, "-g0", "-std=gnu11", "-fno-strict-aliasing", "-ffp-contract=off", "-Wno-unused-function"]
 LINK: list[str] = []
 WORKERS = os.cpu_count() or 1
 if os.environ.get("PSANACLI_SANITIZE"):

@@ -5,6 +5,7 @@
 #ifndef PSANACLI_FRAMES_H
 #define PSANACLI_FRAMES_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -15,7 +16,68 @@ typedef struct {
     const uint8_t *is_high; /* NULL: the values of `each` */
     double low, high;
     const double *each;
+    int in_floats; /* whether single precision gives the same, see `gain_in_floats` */
 } GainMap;
+
+/* What is subtracted in double precision, and rounded once, after the pedestals. */
+typedef struct {
+    double number;
+    int in_floats;      /* whether single precision gives the same, see `common_of`, in two steps: */
+    float coarse, rest;
+} Common;
+
+/* Some pixels, in order. */
+typedef struct {
+    const int64_t *pixels;
+    int64_t count;
+} Pixels;
+
+/* The number of those that come before a pixel. */
+static int64_t before(const Pixels *some, int64_t pixel)
+{
+    int64_t low = 0, high = some->count;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (some->pixels[middle] < pixel)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Pedestals are even when they are multiples of 1 / FINEST, as all from 512 on are. */
+enum { FINEST = 1 << 14 };
+
+/* Make what is subtracted of even pedestals.
+
+   Half of a correction in double precision is conversion there and back.  A raw value less an even pedestal is even; so
+   is `coarse`, a multiple of 2 / FINEST, and their difference is exact below FLOAT_LIMIT.  From it `rest` is subtracted,
+   and rounded once, as the same is in double precision; it might be rounded elsewhere as `rest` itself is rounded to a
+   float.  Where, that depends on `rest` and the distance of floats around the difference only, so it is looked for once
+   for each power of two, in both signs: at its first multiples of 1 / FINEST and at its last one. */
+enum { FLOAT_LIMIT = FINEST >> 4 };
+
+static int rounded_alike(float away, double rest)
+{
+    return (float)((double)away - rest) == away - (float)rest && (float)((double)-away - rest) == -away - (float)rest;
+}
+
+static Common common_of(double number, int even_pedestals)
+{
+    Common common = {number, 0, 0.0f, 0.0f};
+    if (!even_pedestals || !(fabs(number) < FLOAT_LIMIT / 2))
+        return common;
+    const float step = 1.0f / FINEST;
+    const double coarse = rint(number * (FINEST / 2)) / (FINEST / 2), rest = number - coarse;
+    common.coarse = (float)coarse;
+    common.rest = (float)rest;
+    common.in_floats = rounded_alike(0.0f, rest);
+    for (float power = step; power < FLOAT_LIMIT; power *= 2.0f)
+        common.in_floats &= rounded_alike(power, rest) & rounded_alike(power + step, rest)
+                            & rounded_alike(power + 2 * step, rest) & rounded_alike(2.0f * power - step, rest);
+    return common;
+}
 
 /* An image that is larger than this goes past the caches: a plain store would first read what it overwrites. */
 enum { LARGE = 1 << 20 };
@@ -27,7 +89,7 @@ enum { AHEAD = 128 };
    are eight pixels at once by hand, for processors that have AVX2; what follows is the same in plain C. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define BY_EIGHTS __attribute__((target("avx2"), always_inline)) static inline
+#define BY_EIGHTS __attribute__((target("avx2,fma"), always_inline)) static inline
 
 BY_EIGHTS __m256 eight_u1(const uint8_t *raw)
 {
@@ -54,10 +116,27 @@ BY_EIGHTS __m256 eight_f4(const float *raw)
     return _mm256_loadu_ps(raw);
 }
 
-/* Four pixels less the common mode. */
+BY_EIGHTS __m256 both_fours(__m128 first, __m128 second)
+{
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
+}
+
 BY_EIGHTS __m128 four_less(__m128 v, double number)
 {
     return _mm256_cvtpd_ps(_mm256_sub_pd(_mm256_cvtps_pd(v), _mm256_set1_pd(number)));
+}
+
+/* Eight pixels less the common mode; the large ones go the long way. */
+BY_EIGHTS __m256 eight_less(__m256 v, const Common *common)
+{
+    if (common->in_floats) {
+        const __m256 less = _mm256_sub_ps(v, _mm256_set1_ps(common->coarse));
+        const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), less);
+        if (!_mm256_movemask_ps(_mm256_cmp_ps(size, _mm256_set1_ps(FLOAT_LIMIT), _CMP_NLT_UQ)))
+            return _mm256_sub_ps(less, _mm256_set1_ps(common->rest));
+    }
+    return both_fours(four_less(_mm256_castps256_ps128(v), common->number),
+                      four_less(_mm256_extractf128_ps(v, 1), common->number));
 }
 
 /* The gains of four pixels. */
@@ -76,33 +155,44 @@ BY_EIGHTS __m128 four_scaled(__m128 v, const GainMap *map, int64_t i)
     return _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtps_pd(v), four_gains(map, i)));
 }
 
-/* Whether the gains of eight pixels are all 1: neighbours mostly have the same. */
-BY_EIGHTS int eight_unscaled(const GainMap *map, int64_t i)
+/* What is left of a gain when it is rounded to a float. */
+BY_EIGHTS float gain_rest(double gain)
 {
-    uint64_t high;
-    if (map->is_high == NULL || map->low != 1.0)
-        return 0;
-    memcpy(&high, map->is_high + i, sizeof high);
-    return high == 0;
+    return (float)(gain - (double)(float)gain);
+}
+
+/* Eight pixels times two floats that are a gain together: one product is exact until the other one is added. */
+BY_EIGHTS __m256 eight_times(__m256 v, __m256 gain, __m256 rest)
+{
+    return _mm256_fmadd_ps(v, gain, _mm256_mul_ps(v, rest));
+}
+
+/* Eight pixels times their gains; those that are all 1 are left alone, as neighbours mostly have the same. */
+BY_EIGHTS __m256 eight_scaled(__m256 v, const GainMap *map, int64_t i)
+{
+    uint64_t high = 1;
+    if (map->is_high != NULL && map->low == 1.0)
+        memcpy(&high, map->is_high + i, sizeof high);
+    if (!high)
+        return v;
+    if (!map->in_floats)
+        return both_fours(four_scaled(_mm256_castps256_ps128(v), map, i),
+                          four_scaled(_mm256_extractf128_ps(v, 1), map, i + 4));
+    const __m256i flags = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(map->is_high + i)));
+    const __m256 is_high = _mm256_castsi256_ps(_mm256_slli_epi32(flags, 31));
+    const __m256 gain = _mm256_blendv_ps(_mm256_set1_ps((float)map->low), _mm256_set1_ps((float)map->high), is_high);
+    const __m256 rest = _mm256_blendv_ps(_mm256_set1_ps(gain_rest(map->low)), _mm256_set1_ps(gain_rest(map->high)), is_high);
+    return eight_times(v, gain, rest);
 }
 
 /* Eight pixels without pedestals: less the common mode, times gains and factor, to their place. */
-BY_EIGHTS void eight_finished(__m256 v, int with_number, double number, int with_map, const GainMap *map,
+BY_EIGHTS void eight_finished(__m256 v, int with_number, const Common *common, int with_map, const GainMap *map,
                               const float *factor, float *out, int64_t i, int streams)
 {
-    const int scaled = with_map && !eight_unscaled(map, i);
-    if (with_number || scaled) {
-        __m128 first = _mm256_castps256_ps128(v), second = _mm256_extractf128_ps(v, 1);
-        if (with_number) {
-            first = four_less(first, number);
-            second = four_less(second, number);
-        }
-        if (scaled) {
-            first = four_scaled(first, map, i);
-            second = four_scaled(second, map, i + 4);
-        }
-        v = _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
-    }
+    if (with_number)
+        v = eight_less(v, common);
+    if (with_map)
+        v = eight_scaled(v, map, i);
     v = _mm256_add_ps(_mm256_mul_ps(v, _mm256_loadu_ps(factor + i)), _mm256_setzero_ps());
     if (streams) {
         _mm_stream_ps(out + i, _mm256_castps256_ps128(v));
@@ -116,21 +206,22 @@ BY_EIGHTS void eight_finished(__m256 v, int with_number, double number, int with
     for (; i + 8 <= stop; i += 8) {                                                                                      \
         _mm_prefetch((const char *)(pedestals + i + AHEAD), _MM_HINT_T0);                                                \
         _mm_prefetch((const char *)(factor + i + AHEAD), _MM_HINT_T0);                                                   \
-        eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), WITH_NUMBER, number, WITH_MAP,      \
+        eight_finished(_mm256_sub_ps(EIGHT(raw + i), _mm256_loadu_ps(pedestals + i)), WITH_NUMBER, &less, WITH_MAP,       \
                        &gains, factor, out, i, streams);                                                                 \
     }
 #define EIGHTS(NAME, EIGHT, RAW)                                                                                         \
-    __attribute__((target("avx2"))) static int64_t NAME(const RAW *raw, const float *pedestals, double number,            \
-                                                        const GainMap *map, const float *factor, float *out,             \
-                                                        int64_t first, int64_t stop, int streams)                        \
+    __attribute__((target("avx2,fma"))) static int64_t NAME(const RAW *raw, const float *pedestals, const Common *common, \
+                                                            const GainMap *map, const float *factor, float *out,         \
+                                                            int64_t first, int64_t stop, int streams)                    \
     {                                                                                                                    \
         int64_t i = first;                                                                                               \
-        const GainMap gains = map != NULL ? *map : (GainMap){NULL, 1.0, 1.0, NULL};                                      \
-        if (map == NULL && number == 0.0)                                                                                \
+        const Common less = *common;                                                                                     \
+        const GainMap gains = map != NULL ? *map : (GainMap){NULL, 1.0, 1.0, NULL, 0};                                   \
+        if (map == NULL && common->number == 0.0)                                                                        \
             LOOP(EIGHT, 0, 0)                                                                                            \
         else if (map == NULL)                                                                                            \
             LOOP(EIGHT, 1, 0)                                                                                            \
-        else if (number == 0.0)                                                                                          \
+        else if (common->number == 0.0)                                                                                  \
             LOOP(EIGHT, 0, 1)                                                                                            \
         else                                                                                                             \
             LOOP(EIGHT, 1, 1)                                                                                            \
@@ -139,7 +230,24 @@ BY_EIGHTS void eight_finished(__m256 v, int with_number, double number, int with
 
 static inline int by_eights(void)
 {
-    return __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+/* Whether `eight_times` gives what the product in double precision is, rounded once: that is a matter of the digits of a
+   float, and the integers from 2^23 on have all there are. */
+__attribute__((target("avx2,fma"))) static int gain_by_eights(double gain)
+{
+    const __m256 near = _mm256_set1_ps((float)gain), rest = _mm256_set1_ps(gain_rest(gain));
+    const __m256d exact = _mm256_set1_pd(gain);
+    const __m256i along = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256 differs = _mm256_setzero_ps();
+    for (int32_t from = 1 << 23; from < 1 << 24; from += 8) {
+        const __m256 v = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_set1_epi32(from), along));
+        const __m128 first = _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(v)), exact));
+        const __m128 second = _mm256_cvtpd_ps(_mm256_mul_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)), exact));
+        differs = _mm256_or_ps(differs, _mm256_cmp_ps(both_fours(first, second), eight_times(v, near, rest), _CMP_NEQ_UQ));
+    }
+    return !_mm256_movemask_ps(differs);
 }
 
 /* All that was streamed is there for other threads. */
@@ -149,8 +257,8 @@ static inline void end_streams(void)
 }
 #else
 #define EIGHTS(NAME, EIGHT, RAW)                                                                                         \
-    static int64_t NAME(const RAW *raw, const float *pedestals, double number, const GainMap *map, const float *factor,  \
-                        float *out, int64_t first, int64_t stop, int streams)                                            \
+    static int64_t NAME(const RAW *raw, const float *pedestals, const Common *common, const GainMap *map,                 \
+                        const float *factor, float *out, int64_t first, int64_t stop, int streams)                       \
     {                                                                                                                    \
         return first;                                                                                                    \
     }
@@ -160,10 +268,22 @@ static inline int by_eights(void)
     return 0;
 }
 
+static inline int gain_by_eights(double gain)
+{
+    return 0;
+}
+
 static inline void end_streams(void)
 {
 }
 #endif
+
+/* Whether single precision gives the same product with a gain: for 0, and all values of a size that pixels have. */
+static int gain_in_floats(double gain)
+{
+    const double size = fabs(gain);
+    return size > 1e-3 && size < 1e3 && by_eights() && gain_by_eights(gain);
+}
 
 /* Pixels one after the other: VALUE of pixel i less the common mode (0: none), times gain map (NULL: none) and factor. */
 #define ONE_BY_ONE(VALUE)                                                                                                \
@@ -196,15 +316,16 @@ static inline void end_streams(void)
     {                                                                                                                    \
         ONE_BY_ONE((float)raw[i] - pedestals[i]);                                                                        \
     }                                                                                                                    \
-    static void WHOLE(const RAW *raw, const float *pedestals, double number, const GainMap *map, const float *factor,    \
-                      float *out, int64_t first, int64_t stop, int streams)                                              \
+    static void WHOLE(const RAW *raw, const float *pedestals, const Common *common, const GainMap *map,                  \
+                      const float *factor, float *out, int64_t first, int64_t stop, int streams)                         \
     {                                                                                                                    \
+        const double number = common->number;                                                                            \
         int64_t i = first;                                                                                               \
         if (by_eights()) {                                                                                               \
             while (i < stop && ((uintptr_t)(out + i) & 15))                                                              \
                 i++;                                                                                                     \
             WHOLE##_singles(raw, pedestals, number, map, factor, out, first, i);                                         \
-            i = WHOLE##_eights(raw, pedestals, number, map, factor, out, i, stop, streams);                              \
+            i = WHOLE##_eights(raw, pedestals, common, map, factor, out, i, stop, streams);                              \
         }                                                                                                                \
         WHOLE##_singles(raw, pedestals, number, map, factor, out, i, stop);                                              \
     }

@@ -25,22 +25,8 @@ enum { FETCHED = 32 };
 
 typedef struct {
     const int16_t *doubled;
-    const int64_t *others; /* the pixels to be counted one by one, in order */
-    int64_t count;
+    Pixels others; /* that are to be counted one by one */
 } DoubledPedestals;
-
-static int64_t first_from(const DoubledPedestals *all, int64_t pixel)
-{
-    int64_t low = 0, high = all->count;
-    while (low < high) {
-        const int64_t middle = low + (high - low) / 2;
-        if (all->others[middle] < pixel)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
 
 /* For each type of raw values: the bins of up to PIECE of them; counting n pixels from `at` on; and those of
    the pixels first .. stop-1 that are counted one by one. */
@@ -87,8 +73,8 @@ static int64_t first_from(const DoubledPedestals *all, int64_t pixel)
     static void OTHERS(const RAW *raw, const float *pedestals, const DoubledPedestals *all, int64_t first, int64_t stop, \
                        const Scratch *scratch)                                                                           \
     {                                                                                                                    \
-        for (int64_t k = first_from(all, first); k < all->count && all->others[k] < stop; k++) {                         \
-            const int64_t at = all->others[k];                                                                           \
+        for (int64_t k = before(&all->others, first); k < all->others.count && all->others.pixels[k] < stop; k++) {      \
+            const int64_t at = all->others.pixels[k];                                                                    \
             const uint8_t is_good = 1;                                                                                   \
             float value;                                                                                                 \
             SUBTRACT(raw + at, pedestals + at, &value, 1);                                                               \

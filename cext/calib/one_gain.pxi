@@ -5,27 +5,38 @@ cdef extern from "calib/frames.h" nogil:
         const uint8_t *is_high
         double low, high
         const double *each
+        bint in_floats
 
+    ctypedef struct Common:
+        double number
+        bint in_floats
+
+    ctypedef struct Pixels:
+        const int64_t *pixels
+        int64_t count
+
+    int64_t before(const Pixels *, int64_t)
+    Common common_of(double, bint)
+    bint gain_in_floats(double)
     void pedestal_u1(const uint8_t *, const float *, float *, int64_t)
     void pedestal_u2(const uint16_t *, const float *, float *, int64_t)
     void pedestal_i2(const int16_t *, const float *, float *, int64_t)
     void pedestal_i4(const int32_t *, const float *, float *, int64_t)
     void pedestal_f4(const float *, const float *, float *, int64_t)
-    void whole_u1(const uint8_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
-    void whole_u2(const uint16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
-    void whole_i2(const int16_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
-    void whole_i4(const int32_t *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
-    void whole_f4(const float *, const float *, double, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_u1(const uint8_t *, const float *, const Common *, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_u2(const uint16_t *, const float *, const Common *, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i2(const int16_t *, const float *, const Common *, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_i4(const int32_t *, const float *, const Common *, const GainMap *, const float *, float *, int64_t, int64_t, int)
+    void whole_f4(const float *, const float *, const Common *, const GainMap *, const float *, float *, int64_t, int64_t, int)
     void finish(float *, double, const GainMap *, const float *, int64_t, int64_t)
     void blank(float *, const uint8_t *, int64_t)
     void end_streams()
-    const int LARGE
+    const int LARGE, FINEST
 
 cdef extern from "calib/integers.h" nogil:
     ctypedef struct DoubledPedestals:
         const int16_t *doubled
-        const int64_t *others
-        int64_t count
+        Pixels others
 
     const int LEFT_OUT
     void count_u1(const uint8_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *,
@@ -87,18 +98,26 @@ cdef inline void _count_others(const Raw *raw, const float *pedestals, const Dou
         others_i4(raw, pedestals, all, first, stop, scratch)
 
 
-cdef inline void _whole(const Raw *raw, const float *pedestals, double number, const GainMap *map, const float *factor,
-                        float *out, int64_t first, int64_t stop, int streams) noexcept nogil:
+cdef inline void _whole(const Raw *raw, const float *pedestals, const Common *common, const GainMap *map,
+                        const float *factor, float *out, int64_t first, int64_t stop, int streams) noexcept nogil:
     if Raw is uint8_t:
-        whole_u1(raw, pedestals, number, map, factor, out, first, stop, streams)
+        whole_u1(raw, pedestals, common, map, factor, out, first, stop, streams)
     elif Raw is uint16_t:
-        whole_u2(raw, pedestals, number, map, factor, out, first, stop, streams)
+        whole_u2(raw, pedestals, common, map, factor, out, first, stop, streams)
     elif Raw is int16_t:
-        whole_i2(raw, pedestals, number, map, factor, out, first, stop, streams)
+        whole_i2(raw, pedestals, common, map, factor, out, first, stop, streams)
     elif Raw is int32_t:
-        whole_i4(raw, pedestals, number, map, factor, out, first, stop, streams)
+        whole_i4(raw, pedestals, common, map, factor, out, first, stop, streams)
     else:
-        whole_f4(raw, pedestals, number, map, factor, out, first, stop, streams)
+        whole_f4(raw, pedestals, common, map, factor, out, first, stop, streams)
+
+
+cdef Pixels _pixels(const int64_t[::1] numbers):
+    """Return some pixels as the native code takes them; who calls holds the array."""
+    cdef Pixels found = Pixels(NULL, numbers.shape[0])
+    if found.count:
+        found.pixels = &numbers[0]
+    return found
 
 
 cdef class Doubled:
@@ -108,21 +127,25 @@ cdef class Doubled:
     to float32, may come to another side of a half than the exact one: where a small pedestal is next to a half.  These
     `others` are counted in floating point.
 
+    What the histogram says is then subtracted in single precision, if pedestals are even (``frames.h``); the few that
+    are not, of pixels whose factor is not 0, go the long way.
+
     Parameters
     ----------
     pedestals : ndarray of float32
         ADU.
     good : ndarray of uint8
         Pixels that are 0 are not counted.
+    factor : ndarray of float32
     """
 
     cdef DoubledPedestals all
+    cdef Pixels uneven
     cdef readonly Py_ssize_t size
     cdef object _held
 
-    def __cinit__(self, pedestals, good):
+    def __cinit__(self, pedestals, good, factor):
         cdef int16_t[::1] doubled
-        cdef int64_t[::1] others
         twice = 2.0 * pedestals
         whole = np.rint(twice)
         away = np.abs(twice - 2 * np.floor(pedestals) - 1)
@@ -134,20 +157,19 @@ cdef class Doubled:
         counted = (good != 0) & np.isfinite(pedestals)
         held[counted & integers] = chosen[counted & integers]
         apart = np.flatnonzero(counted & ~integers).astype(np.int64)
+        fine = pedestals * np.float32(FINEST)
+        uneven = np.flatnonzero((fine != np.rint(fine)) & (factor != 0)).astype(np.int64)
         self.size = pedestals.size
-        self._held = held, apart
+        self._held = held, apart, uneven
         if self.size:
             doubled = held
             self.all.doubled = &doubled[0]
-        self.all.count = apart.size
-        if apart.size:
-            others = apart
-            self.all.others = &others[0]
+        self.all.others, self.uneven = _pixels(apart), _pixels(uneven)
 
     @property
     def others(self):
         """Number of the pixels that are counted one by one."""
-        return self.all.count
+        return self.all.others.count
 
 
 cdef class Gains:
@@ -157,13 +179,15 @@ cdef class Gains:
     ----------
     factors : ndarray of float64
         One for each pixel; a map of two values takes a byte a pixel only.
+    moderate : bool
+        Whether raw values less their pedestals are finite, and 0 or at least 1e-13: then single precision may do.
     """
 
     cdef GainMap map
     cdef readonly Py_ssize_t size
     cdef object _held
 
-    def __cinit__(self, const double[::1] factors):
+    def __cinit__(self, const double[::1] factors, bint moderate):
         cdef const uint8_t[::1] high
         values = np.asarray(factors)
         self.size = values.size
@@ -174,6 +198,7 @@ cdef class Gains:
         if (is_high | (values == self.map.low)).all():
             self._held = high = is_high.view(np.uint8)
             self.map.is_high = &high[0]
+            self.map.in_floats = moderate and gain_in_floats(self.map.low) and gain_in_floats(self.map.high)
         else:
             self._held = factors
             self.map.each = &factors[0]
@@ -181,6 +206,8 @@ cdef class Gains:
 
 # Pixels that are worked on together where there are several images: their constants stay in the innermost cache but one.
 DEF TOGETHER = 32768
+# One in so many pixels may have a pedestal that is not even.
+DEF FEW = 64
 
 
 cdef struct Waiting:
@@ -188,7 +215,7 @@ cdef struct Waiting:
     const char *raw  # where its first pixel would be, were all pieces in a row with that of these pixels
     float *out
     int64_t first, stop
-    double number
+    Common common
 
 
 cdef struct Constants:
@@ -196,14 +223,25 @@ cdef struct Constants:
     const float *factor
     const GainMap *map
     const uint8_t *mask
+    const Pixels *uneven  # which pedestals are not even; NULL: it is not known
     bint streams
 
 
 cdef inline void _write(Raw *kind, Waiting *waiting, int64_t most, const Constants *constants) noexcept nogil:
     """Write up to so many of the pixels that wait; `kind` says the type of raw values."""
-    cdef int64_t first = waiting.first, stop = min(first + most, waiting.stop)
-    _whole(<const Raw *>waiting.raw, constants.pedestals, waiting.number, constants.map, constants.factor, waiting.out,
-           first, stop, constants.streams)
+    cdef int64_t first = waiting.first, stop = min(first + most, waiting.stop), k
+    cdef const Raw *raw = <const Raw *>waiting.raw
+    cdef const Pixels *uneven = constants.uneven
+    cdef Common common = waiting.common
+    _whole(raw, constants.pedestals, &common, constants.map, constants.factor, waiting.out, first, stop,
+           constants.streams)
+    if common.in_floats:
+        common.in_floats = False
+        k = before(uneven, first)
+        while k < uneven.count and uneven.pixels[k] < stop:
+            _whole(raw, constants.pedestals, &common, constants.map, constants.factor, waiting.out, uneven.pixels[k],
+                   uneven.pixels[k] + 1, False)
+            k += 1
     if constants.mask != NULL:
         blank(waiting.out + first, constants.mask + first, stop - first)
     waiting.first = stop
@@ -259,7 +297,7 @@ cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int
     cdef const Raw *raw
     cdef const Method *method = NULL
     cdef Scratch scratch
-    cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, 0.0)
+    cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, Common(0.0, False))
     if steps is not None:
         steps.take(&scratch)
     while first < size:
@@ -285,7 +323,7 @@ cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int
             if waiting.first < waiting.stop:
                 _write(<Raw *>NULL, &waiting, size, constants)
             if known:
-                waiting = Waiting(<const char *>raw, here, first, stop, number)
+                waiting = Waiting(<const char *>raw, here, first, stop, common_of(number, constants.uneven != NULL))
             else:
                 _subtract(raw + first, constants.pedestals + first, here + first, stop - first)
                 steps.span_f4(here, good, span, &scratch)
@@ -327,7 +365,8 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
     cdef int64_t images = out.shape[0], size = out.shape[1]
     cdef const uint8_t *which = NULL
     cdef const DoubledPedestals *twice = NULL
-    cdef Constants constants = Constants(NULL, NULL, NULL, NULL, False)
+    cdef Constants constants = Constants(NULL, NULL, NULL, NULL, NULL, False)
+    cdef GainMap map
     cdef Pieces *pieces
     cdef float *to
     cdef str kind
@@ -351,11 +390,15 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
         if doubled is not None:
             _same(size, doubled.size, "the array of doubled pedestals")
             twice = &doubled.all
+            if doubled.uneven.count * FEW < size:
+                constants.uneven = &doubled.uneven
     if not size or not images:
         return
     constants.pedestals, constants.factor, constants.streams = &pedestals[0], &factor[0], size > LARGE
     if gains is not None:
-        constants.map = &gains.map
+        map = gains.map
+        map.in_floats = map.in_floats and raws[0].dtype.kind != "f"
+        constants.map = &map
     if mask is not None:
         constants.mask = &mask[0]
     if steps is not None and good is not None:

@@ -23,11 +23,13 @@ class Steps:
 class Doubled:
     size: int
     others: int
-    def __init__(self, pedestals: NDArray[np.float32], good: NDArray[np.uint8]) -> None: ...
+    def __init__(
+        self, pedestals: NDArray[np.float32], good: NDArray[np.uint8], factor: NDArray[np.float32]
+    ) -> None: ...
 
 class Gains:
     size: int
-    def __init__(self, factors: NDArray[np.float64]) -> None: ...
+    def __init__(self, factors: NDArray[np.float64], moderate: bool) -> None: ...
 
 class Switch:
     size: int

@@ -60,6 +60,11 @@ def _moderate(array: NDArray[Any]) -> bool:
     return bool((np.abs(array) < 1e18).all())
 
 
+def _sizeable(pedestals: NDArray[Any]) -> bool:
+    """Return whether no pedestal is so small that what is left of a raw value may be next to nothing."""
+    return bool(((np.abs(pedestals) > 1e-6) | (pedestals == 0)).all())
+
+
 class Recipe(Correction):
     """Correction of a detector whose pixels have one gain.
 
@@ -115,16 +120,19 @@ class Recipe(Correction):
 
         self._pedestals = apart(self.flat(pedestals, np.float32, "pedestals"), 1)
         map_of_gains = flat(gain_map, np.float64, "the gain map")
-        self._gains = None if map_of_gains is None else Gains(map_of_gains)
         self._mask = flat(mask, np.uint8, "the mask")
         self._factor = apart(_masked(flat(gain, np.float32, "gains"), self._mask, self._pedestals.size), 2)
-        self._stays_finite = _moderate(self._pedestals) and (map_of_gains is None or _moderate(map_of_gains))
+        moderate = _moderate(self._pedestals)
+        self._stays_finite = moderate and (map_of_gains is None or _moderate(map_of_gains))
+        self._gains = None
+        if map_of_gains is not None:
+            self._gains = Gains(map_of_gains, moderate and _sizeable(self._pedestals))
         status = flat(good, np.uint8, "the status")
         self._steps = self.common_mode.steps(detector, (185, 388, 2) if self._interleaved else shape)
         self._good = np.ones(self._pedestals.size, np.uint8) if status is None and self._steps else status
         self._doubled = None
         if isinstance(self.common_mode, Histogram) and detector == "Cspad" and self._good is not None:
-            doubled = Doubled(self._pedestals, self._good)
+            doubled = Doubled(self._pedestals, self._good, self._factor)
             self._doubled = doubled if doubled.others * _FEW < doubled.size else None
         self._rms = flat(rms, np.float32, "the rms")
         if isinstance(self.common_mode, QuietMedian) and rms is None:

@@ -53,6 +53,28 @@ def test_the_gain_map_comes_before_the_gain():
             assert np.array_equal(found, (shifted.astype("f8") * gain_map).astype("f4") * gain)
 
 
+@pytest.mark.parametrize("uneven", [0, 0.01, 1])
+@pytest.mark.parametrize("gains", [(1.0, 6.85), (0.3, 7.2), (1.0, 1e5)])
+def test_single_precision_is_taken_only_where_it_gives_the_same(uneven, gains):
+    random = np.random.default_rng(12)
+    shape = (32, 185, 388)
+    pedestals = random.normal(1200, 200, shape).astype("f4")
+    small = random.random(shape) < uneven
+    pedestals[small] = random.choice([0, 1e-9, 0.3, 17.123456, 300.01], shape).astype("f4")[small]
+    level = random.uniform(-20, 20, (32, 1, 1))
+    raw = (pedestals + random.normal(level, 5)).clip(0, 16383).astype("i2")
+    bright = random.random(shape) < 0.05
+    raw[bright] = random.integers(0, 16384, shape)[bright]
+    gain, mask = random.normal(1, 0.1, shape).astype("f4"), (random.random(shape) > 0.1).astype(np.uint8)
+    gain_map = np.where(random.random(shape) < 0.3, gains[0], gains[1])
+    mode = Histogram(max_mean=25, max_sigma=25, min_peak=100)
+    plain = raw - pedestals
+    assert np.count_nonzero(mode.steps("Cspad", shape).apply(plain.reshape(-1), mask.reshape(-1))) > 20
+    found = Recipe("Cspad", pedestals, gain, gain_map, mask=mask, good=mask, common_mode=mode)(raw)
+    expected = (plain.astype("f8") * gain_map).astype("f4") * (gain * mask) + 0
+    assert np.array_equal(found.view("u4"), expected.view("u4"))
+
+
 def test_common_mode_is_subtracted_before_the_gain():
     random = np.random.default_rng(3)
     raw = random.integers(1000, 1020, (32, 185, 388)).astype("i2")
