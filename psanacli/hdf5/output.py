@@ -17,6 +17,7 @@ changed within a checkpoint.
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import resource
@@ -28,7 +29,7 @@ from types import TracebackType
 from typing import Any
 
 import h5py
-from h5py import h5ac, h5d, h5f, h5o, h5p
+from h5py import h5ac, h5d, h5f, h5p
 
 from psanacli.errors import OutputError
 from psanacli.hdf5.names import PROVENANCE
@@ -46,8 +47,9 @@ NODE_BYTES = 18 << 10
 
 Found = dict[str, dict[str, int]]
 """What was found wrong in the blocks that are done, by kind and group; the journal keeps it."""
-Build = Callable[[h5f.FileID], list[tuple[bytes, int]]]
-"""Makes groups and datasets of a new file; returns the datasets whose shuffle filter needs another element size."""
+Build = Callable[[h5f.FileID], list[tuple[int, int]]]
+"""Makes groups and datasets of a new file; returns the addresses of the headers of datasets whose shuffle filter needs
+another element size, and that size."""
 
 
 def _reason(text: str) -> str:
@@ -125,13 +127,8 @@ class Output:
             os.close(nowhere)
             self._diverted = True
 
-    def begin(self, build: Build) -> int:
-        """Make the file, or open the one that was begun.
-
-        Parameters
-        ----------
-        build : callable
-            Makes the structure of a new file.
+    def begin(self) -> int:
+        """Take the name of the file, and open the one that was begun; without one `create` makes it.
 
         Returns
         -------
@@ -154,8 +151,6 @@ class Output:
             else:
                 os.truncate(self._lock, 0)
                 self._write({"identity": self._identity})
-                self._create(build)
-        self._checked = time.monotonic()
         return self.done
 
     def _check_free(self) -> None:
@@ -213,28 +208,35 @@ class Output:
         os.write(self._lock, (json.dumps(entry) + "\n").encode())
         os.fsync(self._lock)
 
-    def _create(self, build: Build) -> None:
-        """Make the structure in memory and write it as it is: an error of the disk is then none of HDF5's."""
-        access = _access(evictions=True)  # it is all in memory once more already
-        access.set_fapl_core(1 << 20, False)
-        memory = h5f.create(b"structure", h5f.ACC_EXCL, h5p.create(h5p.FILE_CREATE), access)
-        addresses = [(h5o.get_info(memory, name).addr, size) for name, size in build(memory)]
-        h5f.flush(memory)
-        image = memory.get_file_image()
-        memory.close()
-        self.part.unlink(missing_ok=True)
-        _write_new(self.part, image)
-        del image
-        with open(self.part, "r+b") as file:
-            for address, size in addresses:
-                set_shuffle_size(file, address, size)
-        self._open()
+    def create(self, build: Build) -> None:
+        """Make the structure in memory and write it as it is: an error of the disk is then none of HDF5's.
+
+        Parameters
+        ----------
+        build : callable
+            Makes it.
+        """
+        with self.told():
+            access = _access(evictions=True)  # it is all in memory once more already
+            access.set_fapl_core(1 << 20, False)
+            memory = h5f.create(b"structure", h5f.ACC_EXCL, h5p.create(h5p.FILE_CREATE), access)
+            elements = build(memory)
+            h5f.flush(memory)
+            image = io.BytesIO(memory.get_file_image())
+            memory.close()
+            for address, size in elements:
+                set_shuffle_size(image, address, size)
+            self.part.unlink(missing_ok=True)
+            _write_new(self.part, image.getbuffer())
+            del image
+            self._open()
 
     def _open(self) -> None:
         self.file = h5f.open(os.fsencode(self.part), h5f.ACC_RDWR, _access())
         self._descriptor = self.file.get_vfd_handle()
         self._room = os.fstat(self._descriptor).st_size
         self._needed = -1
+        self._checked = time.monotonic()
 
     def _close(self) -> None:
         if self.file is not None:
@@ -317,7 +319,6 @@ class Output:
         with self.told():
             self._secure(done, found, change)
             self._open()
-        self._checked = time.monotonic()
 
     def _secure(self, done: int, found: Found, change: Callable[[], None]) -> None:
         """Close and sync the file between two lines of the journal."""
@@ -435,12 +436,11 @@ def _cache(*, evictions: bool) -> h5ac.CacheConfig:
     return cache
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: Path, content: memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        while content:
+            content = content[os.write(descriptor, content) :]
     finally:
         os.close(descriptor)
 

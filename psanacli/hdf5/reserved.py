@@ -62,8 +62,10 @@ class Reserved:
 
     @classmethod
     def reserve(cls, plan: Plan, output: Output) -> Reserved:
-        """Take the places in an output that was begun; it has the datasets, without rows if it is new."""
+        """Take the places, if there are any, in an output that has the datasets, without rows if it is new."""
         places: dict[int, Ints] = {}
+        if not plan.reserves:
+            return cls(output.path, output.part, -1, places)
         assert output.file is not None
         with output.told(), output.evicting():
             for number, dataset in enumerate(plan.datasets):
@@ -74,7 +76,7 @@ class Reserved:
                     found._close()
             output.make_room(0)
             output.share()
-            return cls(output.path, output.part, _open(output.part) if places else -1, places)
+            return cls(output.path, output.part, _open(output.part), places)
 
     def invitation(self) -> Invitation:
         """Return what another rank needs to write there too."""

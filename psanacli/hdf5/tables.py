@@ -233,6 +233,11 @@ class Plan:
         """Whether the rows of a dataset have their places from the beginning (see `psanacli.hdf5.reserved`)."""
         return self._large(dataset) and self.compression.name == "none"
 
+    @property
+    def reserves(self) -> bool:
+        """Whether there are such datasets."""
+        return any(self.reserved(dataset) for dataset in self.datasets)
+
     def straight(self, dataset: Dataset) -> bool:
         """Whether the rows of a dataset, each a chunk, may be compressed straight from the files of the run."""
         return self._large(dataset) and self.compression.planes(dataset.form.dtype.itemsize, dataset.item)

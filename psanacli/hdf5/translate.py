@@ -203,10 +203,14 @@ def translate(
         kept = "was complete, and is kept"
         return Summary(path, made.count, size, seconds, made.damage, notes=made.notes, resumed=kept)
     with Output(path, _identity(made, run), overwrite=overwrite, resume=resume) as output:
-        done = output.begin(lambda file: build(made, file))
+        done = output.begin()
         place = Placer(made, output)
         if done:
             place.go_on(done)
+
+        def create() -> None:
+            if output.file is None:
+                output.create(lambda file: build(made, file))
 
         def placed(block: Block, filled: Any) -> None:
             place(block, filled)
@@ -214,10 +218,12 @@ def translate(
 
         for block in made.blocks[:done]:
             advance(block.stop - block.first, block.bytes)
+        if made.reserves:
+            create()  # workers write to it; else it is made while they are busy with the first blocks
         with Reserved.reserve(made, output) as reserved:
             team.once(reserved.invitation)
             worker.reserved = reserved
-            run_ordered(made.blocks[done:], worker, placed, team)
+            run_ordered(made.blocks[done:], worker, placed, team, create)
             team.all_here()  # and what they wrote is on the disk
         run.check_unchanged()
         place.end()

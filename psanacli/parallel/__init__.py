@@ -10,7 +10,8 @@
 `run_ordered(jobs, work, place, team)` calls `work(job)` in any worker and `place(job, result)` in one place (the main
 thread; of rank 0), in the order of the jobs. So results do not depend on the number of workers. All ranks make the
 same call; in the others `jobs` and `place` are not used. The number of results that wait is bounded: a job is dealt
-when an earlier one has been placed.
+when an earlier one has been placed. What has to be made before anything is placed, `prepare`, is made while the first
+jobs are worked on.
 
 Under MPI a job and its result are pickled. What is large in a result should be numpy arrays (or `pickle.PickleBuffer`),
 which travel without a copy; `bytes` are copied.

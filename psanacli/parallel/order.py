@@ -16,6 +16,7 @@ def run_ordered(
     work: Callable[[J], R],
     place: Callable[[J, R], object],
     team: Team,
+    prepare: Callable[[], object] = lambda: None,
 ) -> None:
     """Call `place(job, work(job))` for all jobs in their order, with `work` spread over the team.
 
@@ -29,27 +30,36 @@ def run_ordered(
         Runs in the main thread of the root, one at a time, in the order of `jobs`.
     team : Team
         Who works.
+    prepare : callable
+        Called once in the main thread of the root, before the first `place`, while others work on the first jobs.
 
     Raises
     ------
     Exception
-        Whatever `jobs`, `work` or `place` raise first, wherever that was.
+        Whatever `jobs`, `work`, `place` or `prepare` raise first, wherever that was.
     """
     if team.job is not None:
         from psanacli.parallel import ranks
 
         if team.is_root:
-            ranks.deal(team.job, jobs, place, team.threads)
+            ranks.deal(team.job, jobs, place, team.threads, prepare)
         else:
             ranks.work_for_root(team.job, work, team.threads)
     elif team.threads == 1:
+        prepare()
         for job in jobs:
             place(job, work(job))
     else:
-        _with_threads(jobs, work, place, team.threads)
+        _with_threads(jobs, work, place, team.threads, prepare)
 
 
-def _with_threads(jobs: Iterable[J], work: Callable[[J], R], place: Callable[[J, R], object], threads: int) -> None:
+def _with_threads(
+    jobs: Iterable[J],
+    work: Callable[[J], R],
+    place: Callable[[J, R], object],
+    threads: int,
+    prepare: Callable[[], object],
+) -> None:
     from psanacli.parallel.crew import Crew  # not at the top: who asks for help need not wait for queues
 
     most = threads + 2  # dealt and not yet placed: a slow job does not stop the others at once
@@ -58,12 +68,15 @@ def _with_threads(jobs: Iterable[J], work: Callable[[J], R], place: Callable[[J,
     results: dict[int, R] = {}
     next_to_place = 0
     with Crew(work, threads) as crew:
-        while True:
+
+        def deal() -> None:
             while len(dealt) < most and (item := next(waiting, None)) is not None:
                 dealt[item[0]] = item[1]
                 crew.submit(*item)
-            if not dealt:
-                return
+
+        deal()
+        prepare()
+        while dealt:
             number, result, error = crew.next_done()
             if error is not None:
                 raise error
@@ -72,3 +85,4 @@ def _with_threads(jobs: Iterable[J], work: Callable[[J], R], place: Callable[[J,
             while next_to_place in results:
                 place(dealt.pop(next_to_place), results.pop(next_to_place))
                 next_to_place += 1
+            deal()

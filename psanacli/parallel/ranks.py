@@ -43,7 +43,13 @@ def _slots(threads: int) -> int:
     return threads + 2
 
 
-def deal(mpi: Job, jobs: Iterable[J], place: Callable[[J, Any], object], threads: int) -> None:
+def deal(
+    mpi: Job,
+    jobs: Iterable[J],
+    place: Callable[[J, Any], object],
+    threads: int,
+    prepare: Callable[[], object],
+) -> None:
     """Deal jobs and place results: the part of rank 0."""
     comm = mpi.comm
     free = deque((rank, slot) for slot in range(_slots(threads)) for rank in range(1, mpi.size))
@@ -60,6 +66,7 @@ def deal(mpi: Job, jobs: Iterable[J], place: Callable[[J, Any], object], threads
             mpi.post([comm.isend((slot, number, job), rank, Tag.JOB)], None)
 
     deal_out()
+    prepare()
     pause = Pause(mpi)
     while dealt:
         mpi.all_arrived()

@@ -203,10 +203,11 @@ def test_open_datasets_take_little(
 def test_two_at_once(tmp_path: Path) -> None:
     first = Output(tmp_path / "out.h5", {"of": "one"})
     with first:
-        first.begin(lambda file: [])
+        first.begin()
+        first.create(lambda file: [])
         with Output(tmp_path / "out.h5", {"of": "another"}) as second:
             with pytest.raises(OutputError, match="another process"):
-                second.begin(lambda file: [])
+                second.begin()
         first.finish(0, {})
     assert (tmp_path / "out.h5").exists()
 

@@ -136,13 +136,14 @@ def test_what_cannot_take_its_name_is_kept(tmp_path: Path) -> None:
     """Somebody else made a file of that name meanwhile: theirs stays, and ours is gone on with later."""
     path = tmp_path / "out.h5"
     with pytest.raises(psanacli.errors.OutputError, match="stays in") as told, Output(path, {"of": "one"}) as output:
-        output.begin(lambda file: [])
+        output.begin()
+        output.create(lambda file: [])
         path.write_text("precious")
         output.finish(3, {})
     assert path.read_text() == "precious"
     assert str(output.part) in str(told.value) and output.part.exists()
     path.unlink()
     with Output(path, {"of": "one"}, resume=True) as again:
-        assert again.begin(lambda file: []) == 3
+        assert again.begin() == 3
         again.finish(3, {})
     assert os.listdir(tmp_path) == ["out.h5"]

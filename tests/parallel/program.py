@@ -67,10 +67,13 @@ def command(scenario: str, threads: int) -> None:
             raise OSError(28, "No space left on device")
         if scenario == "root is killed" and n == 11:
             os.kill(os.getpid(), signal.SIGKILL)
+        assert prepared
         sums.append((n, check(n, result)))
 
+    prepared: list[int] = []
     for _ in range(2):  # a second round begins while workers may still end the first
-        run_ordered(plan if team.is_root else (), work, place, team)
+        prepared.clear()
+        run_ordered(plan if team.is_root else (), work, place, team, lambda: prepared.append(RANK))
     if scenario == "root ends with an error" and team.is_root:
         raise DataError("some data are damaged")
     if scenario == "root ends with a code" and team.is_root:

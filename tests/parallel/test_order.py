@@ -55,6 +55,30 @@ def test_place_runs_in_the_main_thread(threads):
 
 
 @pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("jobs", [0, 8])
+def test_all_is_prepared_once_before_anything_is_placed(threads, jobs):
+    steps = []
+    ready = threading.Event()
+
+    def prepare():
+        assert threads == 1 or not jobs or ready.wait(10), "workers begin meanwhile"
+        steps.append(threading.current_thread())
+
+    def work(n):
+        ready.set()
+        return n
+
+    run_ordered(range(jobs), work, lambda n, result: steps.append(result), Team(threads), prepare)
+    assert steps == [threading.main_thread(), *range(jobs)]
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_nothing_is_placed_when_it_cannot_be_prepared(threads):
+    with pytest.raises(ZeroDivisionError):
+        run_ordered(range(8), lambda n: n, lambda n, result: pytest.fail("placed"), Team(threads), lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("threads", THREADS)
 def test_the_number_of_results_that_wait_is_bounded(threads):
     class Result:
         pass
