@@ -111,11 +111,13 @@ def _orders(
 
 
 def _make(order: Order) -> WrittenFile:
+    from psanacli.run import witness
     from psanacli.xtc import write_index, write_small
 
+    confirm = witness(order.big)
     if order.threshold is None:
-        return write_index(order.big, order.out)
-    return write_small(order.big, order.out, threshold=order.threshold)
+        return write_index(order.big, order.out, confirm=confirm)
+    return write_small(order.big, order.out, threshold=order.threshold, confirm=confirm)
 
 
 def _print_json(order: Order, made: WrittenFile) -> None:

@@ -379,42 +379,58 @@ class Output:
         return self._kept
 
 
-def is_finished(path: Path, identity: dict[str, Any]) -> bool:
-    """Return whether a file is there that was made whole from the same and in the same way.
+def finished(path: Path, identity: dict[str, Any]) -> str | None:
+    """Return in words how a file differs from what would be made now.
 
     Parameters
     ----------
     path : Path
         Its final name.
     identity : dict
-        Names and values of its provenance, as it was written (JSON values).
+        Names and values of its provenance, as they would be written (JSON values).
+
+    Returns
+    -------
+    str or None
+        Empty: it was made whole from the same and in the same way.  None: there is no such file.
     """
+    if not path.exists():
+        return None
     try:
-        with suppress(OSError, RuntimeError, KeyError), h5py.File(path) as file:
+        with h5py.File(path) as file:
             attributes = file[PROVENANCE].attrs
             told = {name: attributes.get(name, "[]") for name in identity}  # what is not written is an empty list
-            same = json.loads(json.dumps(identity))
-            return all(
-                (told[name] if isinstance(value, str) else json.loads(told[name])) == value
-                for name, value in same.items()
-            )
-    except (TypeError, ValueError):
-        pass  # a group of this name that others made
-    return False
+        same = json.loads(json.dumps(identity))
+        told = {name: told[name] if isinstance(same[name], str) else json.loads(told[name]) for name in same}
+        return _changed(told, same)
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError):
+        return "by something else, or is damaged"  # a group of this name may be of others too
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return in words what is not the same as when a translation was begun; empty if all is."""
     if before == now:
         return ""
-    for name, what in (("version", "by another version of psana"), ("options", "with other options")):
-        if before.get(name) != now.get(name):
-            return what
+    if before.get("version") != now.get("version"):
+        return f"by another version of psana ({before.get('version')})"
+    if before.get("options") != now.get("options"):
+        return f"with other options ({_other_options(before.get('options', {}), now.get('options', {}))})"
     files = {source["path"]: source for source in before.get("sources", ())}
     for source in now.get("sources", ()):
-        if files.get(source["path"]) != source:
+        if source["path"] not in files:
+            return f"without {source['path']}"
+        if files[source["path"]] != source:
             return f"from another state of {source['path']}"
+    for name, what in (("joined", "with other values from outside"), ("calib", "with other constants")):
+        if before.get(name) != now.get(name):
+            return what
     return "from other files"
+
+
+def _other_options(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return which options differ, and how."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "; ".join(f"{name}: {json.dumps(before.get(name))}, now {json.dumps(now.get(name))}" for name in names)
 
 
 def _access(*, evictions: bool = False) -> h5p.PropFAID:

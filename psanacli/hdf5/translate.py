@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from psanacli.errors import OutputError
 from psanacli.hdf5 import _filters, names
 from psanacli.hdf5.build import build
 from psanacli.hdf5.fill import Placer, Worker
 from psanacli.hdf5.options import TranslateOptions
-from psanacli.hdf5.output import Output, is_finished
+from psanacli.hdf5.output import Output, finished
 from psanacli.hdf5.plan import Planner
 from psanacli.hdf5.reserved import Invitation, Reserved
 from psanacli.hdf5.tables import Block, Plan
@@ -170,7 +171,8 @@ def translate(
     team : Team
         Who works.
     overwrite, resume : bool
-        See `Output`.  With `resume` a file that is complete already, made from the same in the same way, is kept.
+        See `Output`.  With `resume` a file that is complete already, made from the same in the same way, is kept; one
+        that was made otherwise is an error.
     advance : callable
         Told how far it is.
 
@@ -194,7 +196,11 @@ def translate(
             run_ordered((), worker, lambda block, filled: None, team)
         team.all_here()
         return None
-    if resume and is_finished(path, _origin(made)):
+    differs = finished(path, _origin(made)) if resume else None
+    if differs and not overwrite:
+        message = f"{path} exists, and was made {differs}"
+        raise OutputError(message, "--overwrite makes it anew; with another name in -o both are kept")
+    if differs == "":
         team.once(_nothing)
         run_ordered((), worker, lambda block, filled: None, team)
         team.all_here()

@@ -73,6 +73,7 @@ from psanacli.run.tables import (
     build_groups,
     nest,
 )
+from psanacli.run.unchanged import witness
 
 __all__ = [
     "CONTROL_DATA",
@@ -192,4 +193,5 @@ __all__ = [
     "summarise",
     "walk_piece",
     "wholes",
+    "witness",
 ]

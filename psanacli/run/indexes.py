@@ -21,6 +21,7 @@ from psanacli.run.index import Identity, IndexFault, RunIndex
 from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules
+from psanacli.run.unchanged import states_of
 from psanacli.xtc import FileTable, walk_file
 
 SUFFIX = ".psana"
@@ -164,7 +165,7 @@ class IndexBuilder:
     UsageError
         The files of the run are not in one directory.
     NotFoundError
-        A file is not there any more.
+        A file is not there (any more).
     """
 
     def __init__(self, run: RunFiles, *, overwrite: bool = False) -> None:
@@ -175,7 +176,10 @@ class IndexBuilder:
                 f"the files of run {run.run} lie in several directories", "an index is for the files of one directory"
             )
         self.old, path, notes = (None, None, list[str]()) if overwrite else find_index(files)
-        self._modified = [_modified(file.path) for file in files]  # before the walk: what changes later is seen
+        self._states = states_of(file.path for file in files)  # before the walk: what changes later is seen
+        for file in files:
+            if file.path not in self._states:
+                raise NotFoundError(f"{file.path}: no such file")
         matched = match(self.old, files) if self.old is not None else [(None, "")] * len(files)
         notes += [why for _, why in matched if why]
         whole = self.old is not None and is_whole(self.old, matched)
@@ -186,7 +190,13 @@ class IndexBuilder:
         self.pieces: list[Piece] = [(files[number].path, self._tables[number]) for number in self._todo]
 
     def finish(self, tables: Sequence[FileTable]) -> RunIndex:
-        """Return the index, with the tables that the pieces gave."""
+        """Return the index, with the tables that the pieces gave.
+
+        Raises
+        ------
+        DataError
+            A file was replaced, cut or written to since the pieces were made; see `Run.check_unchanged`.
+        """
         from psanacli.run.run import Run
 
         if self.use.whole and self.old is not None:
@@ -196,14 +206,16 @@ class IndexBuilder:
         headers = RunHeaders.of([each for each in self._tables if each is not None])
         table = RunTable(self._files, self.run.run, DEFAULT_RULES, headers)
         before = None if self.old is None else Before(self.old, self._matched, table)
-        with Run(self.run, table=table) as opened:
+        identities = []
+        with Run(self.run, table=table, states=self._states) as opened:
             codes = before.codes(opened) if before else opened.codes
             epics = before.epics(opened) if before else opened.epics.kinds
-        identities = []
-        for number, file in enumerate(self._files):
-            stop = int(headers.rows[number + 1])
-            last = int(headers.datagrams["offset"][stop - 1]) if stop > headers.rows[number] else -1
-            identities.append(Identity.of(file, headers.sizes[number], self._modified[number], last))
+            for number, file in enumerate(self._files):
+                stop = int(headers.rows[number + 1])
+                last = int(headers.datagrams["offset"][stop - 1]) if stop > headers.rows[number] else -1
+                modified = self._states[file.path].mtime_ns
+                identities.append(Identity.of(file, headers.sizes[number], modified, last))
+            opened.check_unchanged()
         return RunIndex(self.run.run, tuple(identities), headers, table.assembly, codes, epics)
 
 
@@ -214,16 +226,11 @@ def build_index(run: RunFiles, *, overwrite: bool = False) -> RunIndex:
     ------
     UsageError
         The files of the run are not in one directory.
+    DataError
+        A file changed while it was read.
     """
     builder = IndexBuilder(run, overwrite=overwrite)
     return builder.finish(walk_pieces(builder.pieces))
-
-
-def _modified(path: Path) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
 
 
 def save_index(index: RunIndex, files: Sequence[XtcFile], directory: Path | None = None) -> tuple[Path, int]:

@@ -265,7 +265,7 @@ class Payloads:
         """Raise `DataError` if a file is not what it was; see `Run.check_unchanged`."""
         numbers = {path: number for number, path in enumerate(self.files.paths)}
         datagrams = self.table.datagrams
-        for path in self.files.grown():
+        for path in self.files.altered():
             if path not in numbers:
                 continue  # a big file: each proxy is compared with the header it leads to
             first, stop = np.searchsorted(datagrams["file"], (numbers[path], numbers[path] + 1)).tolist()

@@ -233,13 +233,15 @@ class OpenFiles:
         with ExitStack() as undo:
             descriptor = self._open(path)
             undo.callback(os.close, descriptor)
-            now = FileState.of(descriptor)
-            self.states.setdefault(path, now).check(path, now)
+            if path in self.states:
+                self.states[path].check(path, descriptor)
+            else:
+                self.states[path] = FileState.of(descriptor)
             undo.pop_all()
         return descriptor
 
-    def grown(self) -> list[Path]:
-        """Return the files that are longer than they were.
+    def altered(self) -> list[Path]:
+        """Return the files that are longer than they were, or have another time.
 
         Raises
         ------
@@ -249,12 +251,10 @@ class OpenFiles:
         found = []
         for path, before in list(self.states.items()):
             try:
-                now = FileState.of(path)
+                if not before.check(path):
+                    found.append(path)
             except FileNotFoundError:
                 continue  # who needed it had it open
-            before.check(path, now)
-            if now.bytes > before.bytes:
-                found.append(path)
         return found
 
     @staticmethod

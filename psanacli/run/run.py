@@ -81,6 +81,7 @@ class Run:
         *,
         index: bool = True,
         table: RunTable | None = None,
+        states: Mapping[Path, FileState] | None = None,
         calib_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.files = files
@@ -88,7 +89,8 @@ class Run:
         """Directory of the calibration constants; None when none is given, and the files are in no experiment."""
         self.rules = rules = rules if files.mode != "idx" else replace(rules, joining=Joining.TIMES)
         self.index = IndexUse()
-        states = states_of(file.path for file in files.files)
+        if states is None:
+            states = states_of(file.path for file in files.files)
         if table is None:
             table, self.index = open_table(files.files, files.run, rules, index=index)
         self.table = table

@@ -8,6 +8,7 @@ jumps to events by them (data sources with ``idx``).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,7 @@ def write_index(
     *,
     table: FileTable | None = None,
     advance: Advance | None = None,
+    confirm: Callable[[], None] = lambda: None,
 ) -> WrittenFile:
     """Write the facility's index of a big file.
 
@@ -271,6 +273,8 @@ def write_index(
         Of the whole big file, when it was walked already.
     advance : callable, optional
         Called now and then with the number of bytes of the big file that were dealt with since the last call.
+    confirm : callable, optional
+        Called when all was read, before the file takes its place; if it raises, nothing has changed.
 
     Returns
     -------
@@ -294,6 +298,7 @@ def write_index(
     data = bytes(index)
     with whole_file(out) as file:
         file.write(data)
+        confirm()
     return WrittenFile(
         out, len(data), len(index.events), left_out, 0, contradictions, whole.problems, whole.more_problems
     )

@@ -6,6 +6,7 @@ The other way, from a proxy to its object, is `psanacli.xtc.smalldata`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ def write_small(
     table: FileTable | None = None,
     as_they_are: NDArray[np.integer] | None = None,
     advance: Advance | None = None,
+    confirm: Callable[[], None] = lambda: None,
 ) -> WrittenFile:
     """Write the small data of a big file.
 
@@ -71,6 +73,8 @@ def write_small(
         file is read, but are when the small data have, as always, the place of each event in the big file in it.
     advance : callable, optional
         Called now and then with the number of bytes of the big file that were dealt with since the last call.
+    confirm : callable, optional
+        Called when all was read, before the file takes its place; if it raises, nothing has changed.
 
     Returns
     -------
@@ -112,6 +116,7 @@ def write_small(
                 advance(int((extents[block] + XTC_HEADER).sum(dtype=np.int64)))
         _check(*copier.finish(), whole.path, out, offsets)
         size = os.fstat(target.fileno()).st_size
+        confirm()
     return WrittenFile(
         path=out,
         size=size,

@@ -152,11 +152,23 @@ def test_files_that_are_complete_are_kept(here: Path, demo_run: list[str]) -> No
     assert errors.count("was complete, and is kept") == len(files) - 1
     assert contents(files[1]) == whole
     assert all((path.stat().st_ino, path.stat().st_mtime_ns) == before[path] for path in files if path != files[1])
-    code, _, errors = inside(*words, "--resume", "--exclude", "EBeam")
-    assert (code, "exists" in errors) == (5, True)
+    code, _, errors = inside(*words, "--resume", "--exclude", "EBeam", "--compression", "none")
+    assert code == 5
+    assert f"{files[1].name} exists, and was made with other options" in errors
+    assert '(compression: "gzip:1", now "none"; exclude: [], now ["EBeam"])' in errors and "--overwrite" in errors
+    assert all((path.stat().st_ino, path.stat().st_mtime_ns) == before[path] for path in files if path != files[1])
+    source = sorted(Path(demo_run[2]).rglob("*.xtc"))[-1]
+    kept = source.stat()
+    os.utime(source, (1, 1))
+    code, _, errors = inside(*words, "--resume")
+    os.utime(source, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert (code, f"was made from another state of {source}" in errors) == (5, True)
     files[0].write_bytes(b"no HDF5 at all")
     code, _, errors = inside(*words, "--resume")
-    assert (code, "exists" in errors) == (5, True)
+    assert (code, "out.h5 exists, and was made by something else" in errors) == (5, True)
+    code, _, errors = inside(*words, "--resume", "--overwrite")
+    assert code == 0, errors
+    assert errors.count("was complete, and is kept") == len(files) - 1
 
 
 def test_without_resume_it_starts_over(here: Path, long_run: list[str]) -> None:

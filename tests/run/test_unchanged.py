@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from psanacli.commands.main import run as psana
 from psanacli.demo import Sample, write_sample
 from psanacli.errors import DataError
 from psanacli.hdf5 import fill
-from psanacli.run import Run
+from psanacli.run import Run, index
+from psanacli.xtc import facility
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,103 @@ def test_a_file_that_changes(run: Run, file: Path, change: Callable[[Path], None
     with pytest.raises(DataError, match=CHANGES[change]) as told:
         run.check_unchanged()
     assert str(file) in str(told.value)
+
+
+def at_rest(file: Path, seconds: float = 7200) -> float:
+    """Let nobody have written to a file for two hours; return its time."""
+    then = time.time() - seconds
+    os.utime(file, (then, then))
+    return then
+
+
+def patched_in_the_middle(file: Path) -> None:
+    """The header of a datagram somewhere, and its time as it was before."""
+    with psanacli.open_run(str(file)) as run:
+        offset = int(run.table.datagrams["offset"][len(run.table.datagrams) // 2])
+    before = file.stat()
+    with open(file, "r+b") as target:
+        target.seek(offset)
+        target.write(b"\x01\x02\x03\x04")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def the_last_byte(file: Path) -> None:
+    with open(file, "r+b") as target:
+        target.seek(-1, os.SEEK_END)
+        last = target.read(1)[0]
+        target.seek(-1, os.SEEK_END)
+        target.write(bytes([last ^ 1]))
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_file_at_rest_may_be_touched(original: Sample, file: Path, tmp_path: Path, now: bool) -> None:
+    """By a user, or by a program that copies times behind the files; what was read of it is right."""
+    then = at_rest(file)
+    with psanacli.open_run(original.datasource, roots=[tmp_path / "data"]) as run:
+        run.column("EBeam.ebeamCharge")
+        os.utime(file, None if now else (then - 86400, then - 86400))
+        run.check_unchanged()
+        run.rest()
+        assert run.column("EBeam.ebeamCharge").count() == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(written, "somebody wrote to it"), (the_last_byte, "somebody wrote"), (patched_in_the_middle, "datagram at")],
+)
+def test_a_file_at_rest_that_is_written_to(
+    original: Sample, file: Path, tmp_path: Path, change: Callable[[Path], None], message: str
+) -> None:
+    at_rest(file)
+    with psanacli.open_run(original.datasource, roots=[tmp_path / "data"]) as run:
+        change(file)
+        with pytest.raises(DataError, match=message):
+            run.check_unchanged()
+
+
+def test_a_file_that_may_still_be_copied_must_not_be_touched(original: Sample, file: Path, tmp_path: Path) -> None:
+    """Its headers may all be there, and its payloads come later: only its time tells."""
+    then = at_rest(file, 600)
+    with psanacli.open_run(original.datasource, roots=[tmp_path / "data"]) as run:
+        os.utime(file, (then, then + 1))
+        with pytest.raises(DataError, match="somebody wrote to it"):
+            run.check_unchanged()
+
+
+@pytest.mark.parametrize("kind", ["run", "idx", "smd"])
+@pytest.mark.parametrize("change", [written, cut])
+def test_no_index_is_made_of_two_states(
+    original: Sample,
+    file: Path,
+    tmp_path: Path,
+    kind: str,
+    change: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changed = []
+
+    def after(real: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*words: Any, **more: Any) -> Any:
+            result = real(*words, **more)
+            if not changed:
+                changed.append(change(file))
+            return result
+
+        return made
+
+    monkeypatch.setattr(index.Identity, "of", after(index.Identity.of))
+    monkeypatch.setattr(facility.BigFile, "of", after(facility.BigFile.of))
+    before = set(file.parent.rglob("*.*"))
+    (tmp_path / "made").mkdir()
+    code = psana(["index", "build", *words(original, tmp_path, "--format", kind, "-o", tmp_path / "made")])
+    message = capsys.readouterr().err
+    assert changed and code == 4, message
+    assert str(file) in message and ("changed while it was read" in message or kind == "smd")
+    made = {path.name for path in (tmp_path / "made").iterdir()}
+    assert not any(name.startswith((file.name.removesuffix(".xtc"), ".")) for name in made)
+    assert kind != "run" or not made
+    assert set(file.parent.rglob("*.*")) == before
 
 
 def test_a_file_that_is_another_when_it_is_first_read(run: Run, file: Path) -> None:
