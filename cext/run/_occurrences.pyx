@@ -30,10 +30,10 @@ cdef class Tables:
         self._members = members
 
     cdef int64_t scan(
-        self, int64_t first, int64_t stop, uint32_t actions, const int64_t *owners, int64_t count,
+        self, int64_t first, int64_t stop, uint32_t actions, const int64_t *owners, int64_t count, int64_t most,
         int32_t *member, int32_t *group, int32_t *index,
     ) noexcept nogil:
-        """Count the occurrences, and list them where there is room for a list; -1 for a row outside of its table."""
+        """List the occurrences, `most` at most, and return how many they are; -1 for a row outside of its table."""
         cdef const Group *groups = <const Group *>&self._groups[0]
         cdef const Datagram *datagrams = <const Datagram *>&self._datagrams[0]
         cdef int64_t rows = self._datagrams.shape[0] // <int64_t>sizeof(Datagram)
@@ -62,12 +62,13 @@ cdef class Tables:
                     begin = behind = low
                     while behind < count and owners[behind] == pattern:
                         behind += 1
-                if member != NULL:
-                    for k in range(begin, behind):
-                        member[found + k - begin] = <int32_t>m
-                        group[found + k - begin] = <int32_t>g
-                        index[found + k - begin] = <int32_t>k
-                found += behind - begin
+                if behind - begin > most - found:
+                    return -1  # groups that share members
+                for k in range(begin, behind):
+                    member[found] = <int32_t>m
+                    group[found] = <int32_t>g
+                    index[found] = <int32_t>k
+                    found += 1
         return found
 
     def find(self, const int64_t[::1] owners not None, uint32_t actions, int64_t first, int64_t stop):
@@ -83,21 +84,32 @@ cdef class Tables:
         member, group, index : int32 arrays
             Member, its group, and index into `owners`, in the order of the members.
         """
-        cdef int64_t count = owners.shape[0], found = 0
+        cdef int64_t count = owners.shape[0], found = 0, most = 0, same = 0, k, g
+        cdef const Group *groups
         if first < 0 or stop > self._groups.shape[0] // <int64_t>sizeof(Group):
             raise ValueError("outside of the groups")
         if count and first < stop and self._datagrams.shape[0]:
+            groups = <const Group *>&self._groups[0]
             with nogil:
-                found = self.scan(first, stop, actions, &owners[0], count, NULL, NULL, NULL)
+                for k in range(count):
+                    same = same + 1 if k and owners[k] == owners[k - 1] else 1
+                    most = max(most, same)
+                same = most
+                most = 0
+                for g in range(first, stop):
+                    if actions >> groups[g].action & 1:
+                        # Not more than all members, whatever the groups say.
+                        most = min(most + groups[g].count * same, self._members.shape[0] * same)
+        cdef int32_t[::1] member = np.empty(most, np.int32)
+        cdef int32_t[::1] group = np.empty(most, np.int32)
+        cdef int32_t[::1] index = np.empty(most, np.int32)
+        if most:
+            with nogil:
+                found = self.scan(first, stop, actions, &owners[0], count, most, &member[0], &group[0], &index[0])
             if found < 0:
                 raise ValueError("the groups lead outside of the tables")
-        cdef int32_t[::1] member = np.empty(found, np.int32)
-        cdef int32_t[::1] group = np.empty(found, np.int32)
-        cdef int32_t[::1] index = np.empty(found, np.int32)
-        if found:
-            with nogil:
-                self.scan(first, stop, actions, &owners[0], count, &member[0], &group[0], &index[0])
-        return np.asarray(member), np.asarray(group), np.asarray(index)
+        found_rows = np.asarray(member)[:found], np.asarray(group)[:found], np.asarray(index)[:found]
+        return found_rows if 2 * found > most else tuple(rows.copy() for rows in found_rows)
 
     def patterns(self, int64_t count, uint32_t actions):
         """Return how many datagrams of each of `count` patterns are in groups of these actions, and how many are damaged."""

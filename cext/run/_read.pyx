@@ -4,6 +4,8 @@ Pieces that lie close together in a file are read with one `pread` into a window
 straight into their place.
 """
 
+import numpy as np
+
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM
 from cpython.ref cimport PyObject
@@ -24,6 +26,8 @@ DEF GAP = 4096
 DEF LARGE = 65536
 # What is copied from file to file stays in the innermost cache but one on its way.
 DEF HANDFUL = 65536
+# Files are shorter than this, and sums of such numbers fit into 64 bits.
+cdef int64_t FURTHEST = <int64_t>1 << 61
 # Number of reads after which the interpreter is asked whether the user wants to stop.
 DEF PAUSE = 512
 
@@ -139,6 +143,56 @@ def read_pieces(
     if at < 0:
         return -1 - at, trouble
     return -1, 0
+
+
+def stretches(
+    const int64_t[::1] order not None,
+    const int64_t[::1] files not None,
+    const int64_t[::1] offsets not None,
+    const int64_t[::1] sizes not None,
+    int64_t gap,
+):
+    """Put pieces that lie side by side in a file together, so that they are read in one go and stay where they are.
+
+    Parameters
+    ----------
+    order : int64 array
+        Numbers of all pieces, by file and offset.
+    files, offsets, sizes : int64 arrays
+        Where each piece is.
+    gap : int
+        Bytes between two pieces that are read with them.
+
+    Returns
+    -------
+    first, length : int64 arrays
+        Number of the first piece of each stretch, and its bytes.
+    start : int64 array
+        Where each stretch begins when they stand one behind the other, each at a multiple of 8 bytes.
+    places : int64 array
+        Where each piece is then.
+    """
+    cdef int64_t count = order.shape[0], found = 0, k, i, begin = 0, end = 0, base = 0, file = -1
+    if files.shape[0] != count or offsets.shape[0] != count or sizes.shape[0] != count:
+        raise ValueError("one number, file, offset and size for each piece")
+    cdef int64_t[::1] first = np.empty(count, np.int64), length = np.empty(count, np.int64)
+    cdef int64_t[::1] start = np.empty(count, np.int64), places = np.empty(count, np.int64)
+    for k in range(count):
+        if not 0 <= order[k] < count or sizes[k] < 0 or offsets[k] < 0 or sizes[k] > FURTHEST or offsets[k] > FURTHEST:
+            raise ValueError(f"piece {k} is nowhere")
+    with nogil:
+        for k in range(count):
+            i = order[k]
+            if k == 0 or files[i] != file or offsets[i] < begin or offsets[i] > end + gap:
+                base += (end - begin + 7) & ~<int64_t>7
+                file, begin, end = files[i], offsets[i], offsets[i]
+                first[found] = i
+                start[found] = base
+                found += 1
+            places[i] = base + offsets[i] - begin
+            end = max(end, offsets[i] + sizes[i])
+            length[found - 1] = end - begin
+    return np.asarray(first)[:found], np.asarray(length)[:found], np.asarray(start)[:found], np.asarray(places)
 
 
 cdef extern from *:

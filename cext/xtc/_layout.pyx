@@ -21,13 +21,18 @@ cdef extern from *:
     static inline int sub64(int64_t a, int64_t b, int64_t *r) { return __builtin_sub_overflow(a, b, r); }
     static inline int mul64(int64_t a, int64_t b, int64_t *r) { return __builtin_mul_overflow(a, b, r); }
     static inline int64_t bits64(int64_t a) { return __builtin_popcountll((unsigned long long)a); }
+
+    /* Asks for a place that is looked at soon; it may be anywhere. */
+    static inline void ask(const uint8_t *data, int64_t place) { __builtin_prefetch((const void *)((uintptr_t)data + (uintptr_t)place)); }
     """
     int add64(int64_t a, int64_t b, int64_t *r) noexcept nogil
     int sub64(int64_t a, int64_t b, int64_t *r) noexcept nogil
     int mul64(int64_t a, int64_t b, int64_t *r) noexcept nogil
     int64_t bits64(int64_t a) noexcept nogil
+    void ask(const uint8_t *data, int64_t place) noexcept nogil
 
 cdef enum:
+    AHEAD = 6         # objects: nearly all the time that a small object takes is waiting for its first bytes
     STACK = 32
     DEEPEST = 8
     MOST_DIMENSIONS = 8
@@ -60,9 +65,17 @@ cdef inline int64_t wrapped(int64_t value, int64_t kind) noexcept nogil:
 cdef inline bint load(Object obj, int64_t offset, int64_t kind, int64_t *value) noexcept nogil:
     cdef int64_t size = 1 << (kind >> 1)
     cdef uint64_t word = 0
+    cdef const uint8_t *source = obj.data + obj.start + offset
     if offset < 0 or offset > obj.limit - obj.start - size:
         return False
-    memcpy(&word, obj.data + obj.start + offset, <size_t>size)
+    if size == 4:
+        memcpy(&word, source, 4)
+    elif size == 2:
+        memcpy(&word, source, 2)
+    elif size == 1:
+        memcpy(&word, source, 1)
+    else:
+        memcpy(&word, source, 8)
     value[0] = wrapped(<int64_t>word, kind)
     return kind != 6 or value[0] >= 0
 
@@ -287,6 +300,7 @@ cdef class Program:
         obj.data = &data[0] if data.shape[0] else NULL
         with nogil:
             for i in range(n):
+                ask(obj.data, starts[min(i + AHEAD, n - 1)])
                 obj.start = starts[i]
                 obj.limit = limits[i]
                 if obj.start < 0 or obj.limit > data.shape[0] or obj.start > obj.limit:
@@ -299,7 +313,14 @@ cdef class Program:
 
     def elements(self, const uint8_t[::1] data, const int64_t[::1] places, const int64_t[::1] counts,
                  const int64_t[::1] limits):
-        """Return the starts of objects that stand one after the other: ``counts[i]`` of them from ``places[i]`` on.
+        """Locate objects that stand one after the other: ``counts[i]`` of them from ``places[i]`` on.
+
+        Returns
+        -------
+        starts : int64 array (sum of counts,)
+            Where each begins in `data`.
+        places, dims : int64 arrays
+            As `locate` gives them.
 
         Raises
         ------
@@ -307,8 +328,9 @@ cdef class Program:
             An object does not fit (never after `locate` of the object around them).
         """
         cdef Py_ssize_t n = places.shape[0], i
-        cdef int64_t total = 0, k, j = 0, size
+        cdef int64_t total = 0, k, j = 0, step, size, last = 0
         cdef int64_t[::1] starts
+        cdef int64_t[:, ::1] inside, dims
         cdef Fault fault
         cdef Object obj
         if counts.shape[0] != n or limits.shape[0] != n:
@@ -320,20 +342,28 @@ cdef class Program:
                 raise ValueError("more objects than bytes")
             total += counts[i]
         starts = np.empty(total, np.int64)
+        inside = np.zeros((total, max(self.steps, 1)), np.int64)
+        dims = np.zeros((total, max(self.dimensions, 1)), np.int64)
         obj.data = &data[0] if data.shape[0] else NULL
         with nogil:
             for i in range(n):
+                # The last one stands where it stood in the object before, if that was alike.
+                ask(obj.data, places[min(i + AHEAD, n - 1)])
+                ask(obj.data, places[min(i + AHEAD, n - 1)] + last)
                 obj.start = places[i]
                 obj.limit = limits[i]
                 for k in range(counts[i]):
+                    last = obj.start - places[i]
                     starts[j] = obj.start
-                    j += 1
-                    size = measure(&self.code[0], self.block, obj, NULL, NULL, 0, &fault)
+                    size = measure(&self.code[0], self.block, obj, &inside[j, 0], &dims[j, 0], 0, &fault)
                     if size < 0:
                         with gil:
                             raise ValueError("an object does not fit")
+                    for step in range(self.steps):
+                        inside[j, step] += obj.start
+                    j += 1
                     obj.start += size
-        return np.asarray(starts)
+        return np.asarray(starts), np.asarray(inside), np.asarray(dims)
 
 
 def gather(const uint8_t[::1] data, const int64_t[::1] places, int64_t size, uint8_t[::1] out):
@@ -407,6 +437,8 @@ def move(const uint8_t[::1] data, const int64_t[::1] places, const int64_t[:, ::
             raise ValueError("outside of the buffer")
     with nogil:
         for i in range(n):
+            ask(&data[0], places[min(i + AHEAD, n - 1)] + moves[0, 0])
+            ask(&data[0], places[min(i + AHEAD, n - 1)] + furthest - 1)
             source = &data[0] + places[i]
             to = &out[0] + i * item
             for k in range(m):

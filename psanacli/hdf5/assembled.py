@@ -107,18 +107,9 @@ class WholeBatch:
         """Return the objects of the pieces in one event, as the detector puts them together."""
         return tuple(piece[row] for piece in self.pieces)
 
-    def taken(self, rows: slice | Ints) -> WholeBatch:
+    def take(self, rows: slice | Ints) -> WholeBatch:
         """Return some of the rows."""
-        return WholeBatch(
-            [
-                Batch(each.layout, each.data, each.starts[rows], (each.limits - each.starts)[rows])
-                for each in self.pieces
-            ]
-        )
-
-
-def _taken(batch: Batch, rows: slice | Ints) -> Batch:
-    return Batch(batch.layout, batch.data, batch.starts[rows], (batch.limits - batch.starts)[rows])
+        return WholeBatch([each.take(rows) for each in self.pieces])
 
 
 def with_pieces(
@@ -161,11 +152,11 @@ def with_pieces(
                 layout.batch(block.buffer, block.starts, block.sizes)
                 for layout, block in zip(layouts, blocks, strict=True)
             ]
-            joined = WholeBatch([_taken(batch, good), *parts])
+            joined = WholeBatch([batch.take(good), *parts])
             counted = np.stack([piece.column("frameNumber") for piece in joined.pieces], axis=1)
             one = np.flatnonzero(frames.go_together(numbers[places[good]], counted))
             lost.append(np.setdiff1d(places[same], places[good[one]]))
-            found.append((places[good[one]], joined if len(one) == len(good) else joined.taken(one)))
+            found.append((places[good[one]], joined if len(one) == len(good) else joined.take(one)))
     return found, np.sort(np.concatenate(lost))
 
 
@@ -176,10 +167,10 @@ def _read(
     long = [each.size[rows] >= layout.needed for each, layout in zip(pieces, layouts, strict=True)]
     rows = rows[np.logical_and.reduce(long)]
     try:
-        return rows, run.read_many(pieces, [rows] * len(pieces))
+        return rows, run.read_many([piece.select(rows) for piece in pieces])
     except PayloadError:
         rows = np.array([row for row in rows.tolist() if _readable(run, pieces, row)], np.int64)
-        return rows, run.read_many(pieces, [rows] * len(pieces))
+        return rows, run.read_many([piece.select(rows) for piece in pieces])
 
 
 def _readable(run: Run, pieces: Sequence[Objects], row: int) -> bool:

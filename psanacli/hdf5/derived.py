@@ -52,11 +52,6 @@ def ragged(batch: Batch, accessor: str) -> tuple[NDArray[np.int64], Array]:
     return batch.ragged(accessor)
 
 
-def taken(batch: Batch, rows: NDArray[np.int64]) -> Batch:
-    """Return the batch of some of the objects, in the order of `rows`."""
-    return Batch(batch.layout, batch.data, batch.starts[rows], (batch.limits - batch.starts)[rows])
-
-
 def shape_inside(batch: Batch, accessor: str) -> tuple[int, ...]:
     """Return the shape that an array of objects has in every object.
 
@@ -83,7 +78,7 @@ def elements(batch: Batch, accessor: str) -> Batch:
     if (numbers[:, 1:] >= numbers[:, :-1]).all():
         return inner
     order = np.argsort(numbers, axis=1, kind="stable") + numbers.shape[1] * np.arange(len(batch))[:, None]
-    return taken(inner, order.reshape(-1))
+    return inner.take(order.reshape(-1))
 
 
 def _common_mode(batch: Batch) -> Array:

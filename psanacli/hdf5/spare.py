@@ -41,16 +41,15 @@ class Spare:
         self.run = run
         self._known: dict[Hashable, Ints | None] = {}
 
-    def read(self, table: Table, objects: Objects, rows: Ints) -> Batch | None:
-        """Return some objects of a table without their large arrays; None if they have to be read whole."""
-        if not len(rows) or not objects.plain or not self._columns(table)[0]:
+    def read(self, table: Table, places: Objects) -> Batch | None:
+        """Return objects of a table without their large arrays; None if they have to be read whole."""
+        if not len(places) or not self._columns(table)[0] or not places.plain:
             return None
-        places = objects.select(rows)
         size, config = int(places.size[0]), int(places.config[0])
         if (places.size != size).any() or (places.config != config).any():
             return None
-        layout = layout_of(self.run, table, objects, config)
-        place = objects.key.xtc_type.name, objects.key.source.identity, size, config, table.columns
+        layout = layout_of(self.run, table, places, config)
+        place = places.key.xtc_type.name, places.key.source.identity, size, config, table.columns
         if place not in self._known:
             try:
                 self._known[place] = self._spared(table, places, layout)

@@ -16,9 +16,10 @@ import numpy as np
 from psanacli.errors import OutputError
 from psanacli.hdf5 import _filters, names
 from psanacli.hdf5.build import build
-from psanacli.hdf5.fill import Placer, Worker
+from psanacli.hdf5.fill import Worker
 from psanacli.hdf5.options import TranslateOptions
 from psanacli.hdf5.output import Output, finished
+from psanacli.hdf5.placing import Placer
 from psanacli.hdf5.plan import Planner
 from psanacli.hdf5.reserved import Invitation, Reserved
 from psanacli.hdf5.tables import Block, Plan

@@ -200,7 +200,7 @@ class Encoder:
         rows = np.zeros((len(batch), *column.shape), column.base.dtype)
         for chosen in _same_shape(column.layout, batch):
             for some in [chosen] if column.layout.otherwise is None else chosen.reshape(-1, 1):
-                values = self.dataset(column.layout, derived.taken(batch, some))
+                values = self.dataset(column.layout, batch.take(some))
                 self.changed += len(some) * (values.shape[1:] != column.shape)
                 rows[some] = _resized(values, column.shape)
         return rows

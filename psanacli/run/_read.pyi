@@ -8,6 +8,13 @@ def read_pieces(
     places: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> tuple[int, int]: ...
+def stretches(
+    order: NDArray[np.int64],
+    files: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    gap: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
 def read_piece(descriptor: int, offset: int, out: NDArray[np.uint8]) -> int: ...
 def unused(rooms: list[NDArray[np.uint8]], size: int) -> int: ...
 def copy_pieces(

@@ -123,6 +123,14 @@ def compact(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
+def _some(values: NDArray[Any], rows: Any) -> NDArray[Any]:
+    """Return some values; what was compact stays so."""
+    if values.strides[0] or not isinstance(rows, np.ndarray) or rows.dtype == bool:
+        some: NDArray[Any] = values[rows]
+        return some
+    return np.broadcast_to(values[0], len(rows)) if len(rows) else values[:0]
+
+
 @dataclass(frozen=True, eq=False)
 class Places:
     """Where the payloads of one key are, row by row.  The arrays are read-only, and may have a stride of 0.
@@ -156,7 +164,9 @@ class Places:
 
     def select(self, rows: Any) -> Self:
         """Return some of the rows."""
-        arrays = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        arrays: dict[str, Any] = {
+            name: _some(value, rows) for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         return replace(self, **arrays)
 
     @property

@@ -88,24 +88,20 @@ class Payloads:
         payload = self.files.read_one(int(file), int(places.offset[row]), int(places.size[row]))
         return self._finish_one(payload, places, row)
 
-    def read_many(self, places: Sequence[Places], rows: Sequence[NDArray[np.integer]]) -> list[PayloadBlock]:
+    def read_many(self, places: Sequence[Places]) -> list[PayloadBlock]:
         """Read payloads of several keys, what lies side by side in a file in one go; see `read`."""
-        chosen = [each.select(some) for each, some in zip(places, rows, strict=True)]
-        plain = [number for number, each in enumerate(chosen) if not (each.flags & ContributionFlag.PROXY).any()]
+        plain = [number for number, each in enumerate(places) if not (each.flags & ContributionFlag.PROXY).any()]
         blocks: dict[int, PayloadBlock] = {}
         if plain:
-            files = np.concatenate([self.table.datagrams["file"][chosen[number].datagram] for number in plain])
-            offsets = np.concatenate([chosen[number].offset for number in plain])
-            sizes = np.concatenate([chosen[number].size for number in plain])
-            order = np.lexsort((offsets, files))
-            sorted_block = self.files.read_block(files[order], offsets[order], sizes[order])
-            starts = np.empty(len(order), np.int64)
-            starts[order] = sorted_block.starts
-            ends = np.cumsum([len(chosen[number]) for number in plain])
-            for number, first, stop in zip(plain, [0, *ends.tolist()], ends.tolist(), strict=False):
-                block = PayloadBlock(sorted_block.buffer, starts[first:stop], sizes[first:stop])
-                blocks[number] = self._finish(block, chosen[number])
-        return [blocks[number] if number in blocks else self.read(each) for number, each in enumerate(chosen)]
+            files = np.concatenate([self.table.datagrams["file"][places[number].datagram] for number in plain])
+            offsets = np.concatenate([places[number].offset for number in plain])
+            sizes = np.concatenate([places[number].size for number in plain])
+            together = self.files.read_together(files, offsets, sizes)
+            ends = np.cumsum([len(places[number]) for number in plain]).tolist()
+            for number, first, stop in zip(plain, [0, *ends], ends, strict=False):
+                block = PayloadBlock(together.buffer, together.starts[first:stop], sizes[first:stop])
+                blocks[number] = self._finish(block, places[number])
+        return [blocks[number] if number in blocks else self.read(each) for number, each in enumerate(places)]
 
     def read_around(self, places: Places, spared: NDArray[np.int64]) -> PayloadBlock:
         """Read payloads of equal size without some stretches, which hold anything.

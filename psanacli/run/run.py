@@ -508,9 +508,9 @@ class Run:
         """Read payloads of many objects in one go; see `psanacli.run.payloads.Payloads.read`."""
         return self._payloads.read(places, rows)
 
-    def read_many(self, places: Sequence[Places], rows: Sequence[NDArray[np.integer]]) -> list[PayloadBlock]:
+    def read_many(self, places: Sequence[Places]) -> list[PayloadBlock]:
         """Read payloads of several keys in one go; see `psanacli.run.payloads.Payloads.read_many`."""
-        return self._payloads.read_many(places, rows)
+        return self._payloads.read_many(places)
 
     def read_around(self, places: Places, spared: NDArray[np.int64]) -> PayloadBlock:
         """Read payloads of equal size but for some stretches; see `psanacli.run.payloads.Payloads.read_around`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,12 +259,12 @@ class RunTable:
         begin, end = (int(self.events["group"][event]) for event in (first, stop - 1)) if first < stop else (0, -1)
         member, group, row = self.occurrences(contributions, [Action.EVENT], begin, end + 1)
         events = self.groups["event"][group]
-        stored = self.contents.storable[row]
+        stored = _values(self.contents.storable, contributions, row)
         config = _NO_CONFIG
         if product.config_types:
             config = self.config.latest(product.config_types, key.source, self.position(member, row))
             stored = stored & (config >= 0)
-        damage = self.contributions["damage"][row]
+        damage = _values(self.contributions["damage"], contributions, row)
         chosen, last = _first_of_each(events, stored)
         if len(chosen) < len(events):
             events, member, row = events[chosen], member[chosen], row[chosen]
@@ -277,7 +277,7 @@ class RunTable:
             datagrams,
             start,
             compact(size),
-            compact(self.contents.flags[row]),
+            _values(self.contents.flags, contributions, row),
             compact(config) if product.config_types else np.broadcast_to(config, len(row)),
             product,
             events,
@@ -351,6 +351,14 @@ class RunTable:
     def has_control(self) -> bool:
         """Whether some stream is a control stream."""
         return bool(len(self.streams) and self.streams[-1] >= self.rules.first_control_stream)
+
+
+def _values(table: NDArray[Any], contributions: Ints, rows: Ints) -> NDArray[Any]:
+    """Return values of rows of the contribution table, which are some of `contributions`: one, where all are equal."""
+    few = table[contributions]
+    if len(few) and (few == few[0]).all():
+        return np.broadcast_to(few[0], len(rows))
+    return compact(table[rows])
 
 
 _NO_CONFIG = np.full(1, -1, np.int64)

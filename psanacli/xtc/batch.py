@@ -69,6 +69,28 @@ class Batch(Columns):
                 raise DataError(f"{layout.xtc_type.name}: payload {row} is outside of the buffer")
             layout.record(memoryview(self.data).toreadonly(), start, limit)
 
+    @classmethod
+    def _located(
+        cls, layout: Layout, data: NDArray[np.uint8], limits: Places, starts: Places, places: Places, dims: Places
+    ) -> Batch:
+        """Return the batch of objects whose variable fields are known (see `Program.locate`)."""
+        batch = cls.__new__(cls)
+        batch.layout, batch.data, batch.starts, batch.limits = layout, data, starts, limits
+        batch._places, batch._dims = places, dims
+        return batch
+
+    def take(self, rows: Places | slice) -> Batch:
+        """Return the batch of some of the objects, in the order of `rows`."""
+        known = self.layout.program is not None
+        return self._located(
+            self.layout,
+            self.data,
+            self.limits[rows],
+            self.starts[rows],
+            self._places[rows] if known else self._places,
+            self._dims[rows] if known else self._dims,
+        )
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -216,14 +238,16 @@ class Batch(Columns):
         item = self._item(name)
         places, dims = self._where(name)
         counts = np.ascontiguousarray(dims.prod(axis=1))
-        if item.program is None:
-            first = np.repeat(places - item.needed * (np.cumsum(counts) - counts), counts)
-            starts = first + item.needed * np.arange(len(first))
-        elif self.layout.spots[name].ndim:
-            starts = item.program.elements(self.data, np.ascontiguousarray(places), counts, self.limits)
-        else:
-            starts = places
         limits = np.repeat(self.limits, counts)
+        if item.program is not None:
+            return Batch._located(
+                item,
+                self.data,
+                limits,
+                *item.program.elements(self.data, np.ascontiguousarray(places), counts, self.limits),
+            )
+        first = np.repeat(places - item.needed * (np.cumsum(counts) - counts), counts)
+        starts = first + item.needed * np.arange(len(first))
         return Batch(item, self.data, starts, limits - starts)
 
     def _item(self, name: str) -> Layout:

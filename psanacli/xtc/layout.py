@@ -79,7 +79,7 @@ class Spot:
         if item.program is None:
             return Records(item, buffer, range(start, start + count * item.needed, item.needed or 1), end)
         where = (np.array([x], np.int64) for x in (start, count, end))
-        return Records(item, buffer, item.program.elements(buffer, *where).tolist(), end)
+        return Records(item, buffer, item.program.elements(buffer, *where)[0].tolist(), end)
 
 
 def _text(buffer: memoryview, start: int, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> Any:

@@ -7,19 +7,19 @@ import sys
 import time
 
 from psanacli.commands.main import run
-from psanacli.hdf5 import fill, output, tables
+from psanacli.hdf5 import output, pieces, placing, tables
 
 output.CHECKPOINT_SECONDS = 0.0
 tables.BLOCK_BYTES = 1 << 14
-place = fill.Placer.__call__
+place = placing.Placer.__call__
 
 
-def slowly(self: fill.Placer, block: tables.Block, filled: fill.Filled) -> None:
+def slowly(self: placing.Placer, block: tables.Block, filled: pieces.Filled) -> None:
     time.sleep(0.03)
     place(self, block, filled)
     print(block.number, flush=True)
 
 
-fill.Placer.__call__ = slowly  # type: ignore[method-assign]
+placing.Placer.__call__ = slowly  # type: ignore[method-assign]
 root, source, out, *more = sys.argv[1:]
 sys.exit(run(["translate", source, "--root", root, "-o", out, "-q", *more]))

@@ -19,7 +19,7 @@ from psanacli.commands.main import run
 from psanacli.demo import Sample, write_sample
 from psanacli.errors import ConstantsError
 from psanacli.hdf5 import TranslateOptions, output, plan, translate
-from psanacli.hdf5.fill import Placer
+from psanacli.hdf5.placing import Placer
 from psanacli.parallel import Team
 from psanacli.run import Run, open_run
 

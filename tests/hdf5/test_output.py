@@ -20,8 +20,8 @@ from hdf5.comparison import compare
 from psanacli.commands.main import run
 from psanacli.demo import Sample
 from psanacli.errors import OutputError
-from psanacli.hdf5.fill import Placer
 from psanacli.hdf5.output import Output
+from psanacli.hdf5.placing import Placer
 
 MOST = 1 << 20
 """Bytes of metadata that ask for a checkpoint in a test: those of some dozen nodes of indices."""
