@@ -210,12 +210,12 @@ def _rank(number: int) -> int:
     return next(int(word.partition(b"=")[2]) for word in words if word.startswith(b"PMI_RANK="))
 
 
-@pytest.mark.parametrize("where", ["Worker.__call__", "Placer.__call__"])
+@pytest.mark.parametrize("where", ["fill.Worker.__call__", "placing.Placer.__call__"])
 def test_a_raising_rank_ends_all_with_one_message(here: Path, demo_run: list[str], where: str) -> None:
     """A bug in a worker, and one where the results are placed."""
     program = (
-        "from psanacli.hdf5 import fill\n"
-        f"def fail(*words): raise KeyError('planted')\nfill.{where} = fail\n"
+        "from psanacli.hdf5 import fill, placing\n"
+        f"def fail(*words): raise KeyError('planted')\n{where} = fail\n"
         "from psanacli.commands.main import main; main()"
     )
     process = Process([*ranks(3), sys.executable, "-c", program, "translate", *demo_run, "-o", "out.h5"], cwd=here)
