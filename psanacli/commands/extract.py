@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from psanacli.errors import UsageError
 
 if TYPE_CHECKING:
     from psanacli.parallel import Team
-    from psanacli.run import Run
     from psanacli.run.extract import Extraction
 
 
@@ -90,16 +90,16 @@ def command(
     team = Team.from_options(jobs)
     chosen = events if isinstance(events, slice) else slice(0 if number is not None else None, number)
     end = team.once(lambda: following.wait_for_end(datasource, root))
-    runs = open_runs(end.datasource)
-    try:
+    with ExitStack() as closing:
+        runs = [closing.enter_context(run) for run in open_runs(end.datasource)]
         found = common.numbers(team, runs, events if number is None else chosen, where, missing_ok)
-        plans = [
-            plan_extraction(
-                run, chosen if some is None else some, include=include, exclude=exclude, missing_ok=missing_ok
-            )
-            for run, some in zip(runs, found, strict=True)
-            if some is None or len(some)
-        ]
+        plans: list[Extraction] = []
+        for run, some in zip(runs, found, strict=True):
+            if some is None or len(some):
+                which = chosen if some is None else some
+                plan = plan_extraction(run, which, include=include, exclude=exclude, missing_ok=missing_ok)
+                closing.callback(plan.run.close)
+                plans.append(plan)
         _refuse_equal_names(plans)
         if not dry_run and output is not None:
             calibration = Path(calib_dir) if calib_dir else None
@@ -109,15 +109,6 @@ def command(
             end.check()
             problems = [problem for plan in plans for problem in plan.run.problems]
             files.fail_if_corrupt(problems, "what is behind it is not in the extracted run")
-    finally:
-        _close(runs, plans if "plans" in locals() else [])
-
-
-def _close(runs: list[Run], plans: list[Extraction]) -> None:
-    for run in runs:
-        run.close()
-    for plan in plans:
-        plan.run.close()
 
 
 def _refuse_equal_names(plans: list[Extraction]) -> None:
