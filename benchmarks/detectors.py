@@ -25,10 +25,15 @@ NODE = node("172.21.38.10", 5000)
 EVENTS = 60
 
 
-def cspad(directory: Path, events: int) -> Source:
-    """Write a run of a CSPAD that is read out whole."""
+def cspad_in_two_gains(directory: Path, events: int) -> Source:
+    """Write a run of a CSPAD that has every second ASIC in low gain."""
+    return cspad(directory, events, 0x5555)
+
+
+def cspad(directory: Path, events: int, high_gain: int = 0xFFFF) -> Source:
+    """Write a run of a CSPAD that is read out whole; the bits of `high_gain` are ASICs of each quadrant."""
     source, random = Source.parse("CxiDs1.0:Cspad.0"), np.random.default_rng(1)
-    gain_map = {"gainMap": np.full((185, 194), 0x5555, "u2")}
+    gain_map = {"gainMap": np.full((185, 194), high_gain, "u2")}
     quads = [{"gm": gain_map}] * 4
     values = {"asicMask": 0xF, "quadMask": 0xF, "roiMasks": 0xFFFFFFFF, "quads": quads}
     config = encode("CsPad.ConfigV5", values)
@@ -106,6 +111,7 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = name
         for what, make, modes in (
             ("CSPAD", cspad, ((None, 250.0), (False, 250.0))),
+            ("CSPAD in two gains", cspad_in_two_gains, ((None, 250.0), (False, 250.0))),
             ("Jungfrau 1M", jungfrau, ((False, 400.0), (None, 0.0))),
         ):
             top = Path(name) / make.__name__

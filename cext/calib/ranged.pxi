@@ -30,13 +30,39 @@ cdef class Switch:
         self.planes = 1 + max(int(clear.max()), int(set.max())) if clear.size else 0
 
 
-def correct_ranged(const uint16_t[::1] raw, Switch switch, const float[:, ::1] pedestals, const float[:, ::1] factor,
-                   const uint8_t[::1] mask, float[::1] out, Steps steps, uint32_t counting):
-    """Write corrected values of a detector whose pixels choose their gain range.
+cdef struct Planes:
+    # What all images of a detector share.
+    const uint8_t *clear  # NULL: the two top bits of a value are the number of its plane
+    const uint8_t *set
+    const float *pedestals
+    const float *factor
+    const uint8_t *mask
+    int64_t size
+    uint32_t counting
+
+
+cdef void _correct_ranged(const uint16_t *raw, const Planes *planes, float *out, int64_t first, int64_t stop,
+                          Steps steps, Py_ssize_t span, uint8_t *plane, Scratch *scratch) noexcept nogil:
+    """Correct some pixels of an image, which are a span if there is a common mode; `plane` has room for two bytes each."""
+    cdef int64_t n = stop - first
+    if planes.clear == NULL:
+        planes_by_bits(raw + first, plane, n)
+    else:
+        planes_by_switch(raw + first, planes.clear + first, planes.set + first, plane, n)
+    subtract_ranged(raw, plane, planes.pedestals, planes.size, out, first, stop)
+    if steps is not None:
+        taking_part(plane, planes.mask + first, planes.counting, plane + n, n)
+        steps.span_f4(out, plane + n - first, span, scratch)
+    scale_ranged(out, plane, planes.factor, planes.size, first, stop)
+
+
+def correct_ranged(list raws, Switch switch, const float[:, ::1] pedestals, const float[:, ::1] factor,
+                   const uint8_t[::1] mask, float[:, ::1] out, Steps steps, uint32_t counting):
+    """Write corrected values of a detector whose pixels choose their gain range: some images, side by side.
 
     Parameters
     ----------
-    raw : ndarray of uint16, shape (n,)
+    raws : list of ndarray of uint16, shape (n,)
         The low 14 bits are the value.
     switch : Switch or None
         Which plane of constants a pixel takes; None: the two top bits are its number.
@@ -44,51 +70,61 @@ def correct_ranged(const uint16_t[::1] raw, Switch switch, const float[:, ::1] p
         The factor is 0 where a pixel is masked.
     mask : ndarray of uint8, shape (n,)
         Pixels that are 0 do not take part in the common mode.
-    out : ndarray of float32, shape (n,)
+    out : ndarray of float32, shape (images, n)
     steps : Steps or None
     counting : int
         Bits of the planes whose pixels take part in the common mode.
     """
-    cdef int64_t size = out.shape[0], planes = pedestals.shape[0], first = 0, stop, room = STRETCH
+    cdef int64_t images = out.shape[0], size = out.shape[1], first = 0, at, end, stop, most = STRETCH, image
     cdef Py_ssize_t span = 0
+    cdef const uint16_t[::1] raw
+    cdef const uint16_t **each
+    cdef Planes planes
     cdef Scratch scratch
     cdef uint8_t *plane
-    cdef uint8_t *good
-    _same(size, raw.shape[0], "the raw image")
+    if len(raws) != images:
+        raise ValueError(f"{len(raws)} images, and room for {images}")
     _same(size, pedestals.shape[1], "the array of pedestals")
     _same(size, factor.shape[1], "the array of factors")
     _same(size, mask.shape[0], "the mask")
-    if factor.shape[0] != planes:
+    if factor.shape[0] != pedestals.shape[0]:
         raise ValueError("there are not as many gains as pedestals")
     if switch is not None:
         _same(size, switch.size, "the map of ranges")
-    if planes < (4 if switch is None else switch.planes):
+    if pedestals.shape[0] < (4 if switch is None else switch.planes):
         raise ValueError("pixels are in ranges that have no constants")
     if steps is not None:
         _same(size, steps.size, "the common mode")
-        room = steps.longest
-    if not size:
+        most = steps.longest
+    if not size or not images:
         return
-    plane = <uint8_t *>malloc(size + room)
-    if not plane:
-        raise MemoryError
-    good = plane + room
-    with nogil:
-        if steps is not None:
-            steps.take(&scratch)
-        while first < size:
-            stop = steps.spans[span + 1] if steps is not None else min(first + STRETCH, size)
-            if switch is None:
-                planes_by_bits(&raw[first], plane, stop - first)
-            else:
-                planes_by_switch(&raw[first], &switch.clear[first], &switch.set[first], plane, stop - first)
-            subtract_ranged(&raw[0], plane, &pedestals[0, 0], size, &out[0], first, stop)
+    planes = Planes(NULL, NULL, &pedestals[0, 0], &factor[0, 0], &mask[0], size, counting)
+    if switch is not None:
+        planes.clear, planes.set = &switch.clear[0], &switch.set[0]
+    plane = <uint8_t *>malloc(2 * most)
+    each = <const uint16_t **>malloc(images * sizeof(uint16_t *))
+    try:
+        if not plane or not each:
+            raise MemoryError
+        for image in range(images):
+            raw = raws[image]
+            _same(size, raw.shape[0], "the raw image")
+            each[image] = &raw[0]
+        with nogil:
             if steps is not None:
-                taking_part(plane, &mask[first], counting, good + first, stop - first)
-                steps.span_f4(&out[0], good, span, &scratch)
+                steps.take(&scratch)
+            while first < size:
+                stop = steps.spans[span + 1] if steps is not None else min(first + TOGETHER, size)
+                for image in range(images):
+                    at = first
+                    while at < stop:
+                        end = min(at + most, stop)
+                        _correct_ranged(each[image], &planes, &out[image, 0], at, end, steps, span, plane, &scratch)
+                        at = end
+                first = stop
                 span += 1
-            scale_ranged(&out[0], plane, &factor[0, 0], size, first, stop)
-            first = stop
-        if steps is not None:
-            give_back(&scratch)
+            if steps is not None:
+                give_back(&scratch)
+    finally:
+        free(each)
         free(plane)

@@ -48,7 +48,7 @@ def correct(
     doubled: Doubled | None,
 ) -> None: ...
 def correct_ranged(
-    raw: NDArray[np.uint16],
+    raws: list[NDArray[np.uint16]],
     switch: Switch | None,
     pedestals: NDArray[np.float32],
     factor: NDArray[np.float32],

@@ -110,17 +110,16 @@ class RangedRecipe(Correction):
         self._steps = self.common_mode.steps(detector, self.shape)
 
     def _correct(self, raws: list[NDArray[Any]], out: Image) -> None:
-        for raw, to in zip(raws, out, strict=True):
-            correct_ranged(
-                np.ascontiguousarray(raw, np.uint16).reshape(-1),
-                self._switch,
-                self._pedestals,
-                self._factors,
-                self._mask,
-                to,
-                self._steps,
-                self._counting,
-            )
+        correct_ranged(
+            [np.ascontiguousarray(raw, np.uint16).reshape(-1) for raw in raws],
+            self._switch,
+            self._pedestals,
+            self._factors,
+            self._mask,
+            out,
+            self._steps,
+            self._counting,
+        )
 
 
 def epix10ka_ranges(pixel_bits: NDArray[Any], asic_trbits: NDArray[Any]) -> Ranges:

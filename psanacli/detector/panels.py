@@ -17,6 +17,7 @@ HIGH_GAIN = 6.85
 """How much more a pixel of a CSPAD in low gain has to count (psana's default)."""
 _SECTIONS = 8
 _PANEL = (185, 388)
+_QUADRANT = (_SECTIONS, *_PANEL)
 _ALL_SECTIONS = (1 << _SECTIONS) - 1
 _ALL_PANELS = (1 << 4 * _SECTIONS) - 1
 
@@ -47,14 +48,16 @@ class Cspad(AreaDetector):
     def pixels(self, record: Record) -> NDArray[Any]:
         """Return the raw image by quadrants, int16, shape (4, 8, 185, 388), a view, when all of it was read out."""
         quads = list(record.quads)
-        if [quad.quad for quad in quads] != [0, 1, 2, 3] or any(quad.sectionMask & 0xFF != 0xFF for quad in quads):
+        if [quad.quad for quad in quads] != [0, 1, 2, 3]:
             return self.assembled(record)
         data = [quad.data for quad in quads]
-        places = [each.__array_interface__["data"][0] for each in data]
-        (step, *others), first = np.diff(places).tolist(), data[0]
-        if any(other != step for other in others) or any(each.shape != first.shape for each in data):
+        if any(each.shape != _QUADRANT for each in data):
             return self.assembled(record)
-        return as_strided(first, (len(data), *first.shape), (step, *first.strides), writeable=False)
+        first, second, *others = (each.__array_interface__["data"][0] for each in data)
+        step = second - first
+        if others != [first + 2 * step, first + 3 * step]:
+            return self.assembled(record)
+        return as_strided(data[0], (4, *_QUADRANT), (step, *data[0].strides), writeable=False)
 
     def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
         """Return the factor of each pixel by the gain that it was configured for.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, Off, QuietMedian, Unbonded
-from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, RangedRecipe, epix10ka_ranges
+from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, RangedRecipe, Ranges, epix10ka_ranges
 from psanacli.calib.recipe import Recipe
 from psanacli.errors import ConstantsError
 
@@ -243,6 +243,25 @@ def test_several_images_at_once_are_as_one_by_one(mode, dtypes):
         assert found.shape == (3, *shape)
         for one, alone in zip(found, each, strict=True):
             assert np.array_equal(one, alone)
+    assert recipe.images([]).shape == (0, *shape)
+
+
+@pytest.mark.parametrize("mode", [Off(), GoodMedian()], ids=str)
+@pytest.mark.parametrize("by_configuration", [False, True])
+def test_several_images_of_switching_pixels_are_as_one_by_one(mode, by_configuration):
+    random = np.random.default_rng(13)
+    shape = (2, 512, 1024)
+    raws = [random.integers(0, 1 << 14, shape).astype("u2") for _ in range(3)]
+    raws[1] |= random.choice([0, 1 << 14, 3 << 14], shape).astype("u2")
+    pedestals, mask = random.normal(3000, 50, (3, *shape)).astype("f4"), (random.random(shape) > 0.1).astype(np.uint8)
+    ranges = Ranges(random.choice([0, 1, 255], shape).astype(np.uint8), np.full(shape, 2, np.uint8))
+    recipe = RangedRecipe(
+        "Jungfrau", pedestals, pedestals / 70, mask, ranges if by_configuration else None, common_mode=mode
+    )
+    found = recipe.images(raws)
+    for raw, image in zip(raws, found, strict=True):
+        assert np.array_equal(image, recipe(raw))
+    assert not np.array_equal(found[0], found[1])
     assert recipe.images([]).shape == (0, *shape)
 
 
