@@ -19,7 +19,6 @@ from psanacli.hdf5.calibrated import Corrected, Correction, Corrector, whole_of
 from psanacli.hdf5.layout import TypeLayout, type_layout
 from psanacli.hdf5.names import source_group
 from psanacli.hdf5.rows import EveryEvent, Rows, whole_rows
-from psanacli.hdf5.tally import Tally
 from psanacli.hdf5.values import Column, Encoder
 from psanacli.run import Key, Objects, PayloadBlock, PayloadError, Run, WholeReader
 from psanacli.xtc import Batch, Layout, Record
@@ -75,8 +74,8 @@ class RawWholes:
         """Return whether a key is a piece of a whole."""
         return key in self.keys
 
-    def tallies(self) -> Iterator[tuple[Tally, TypeLayout, Corrected]]:
-        """Give what counts the rows of all of them."""
+    def rows(self) -> Iterator[tuple[Rows, TypeLayout, Corrected]]:
+        """Give the rows of the tables of all of them."""
         for key, pieces in self.pieces.items():
             layout = type_layout(key.xtc_type.name)
             reader = self._planner.run.wholes.reader(key.source.name)
@@ -87,8 +86,8 @@ class RawWholes:
                 replace(column, shape=(reader.modules, *column.shape[1:])) if column.name in _PLACED else column
                 for column in first
             )
-            rows = whole_of(self._planner, key, pieces)
-            yield Tally(EveryEvent(rows)), layout, Corrected(Assembly(key.source.name), layout, columns, None, "")
+            rows = EveryEvent(whole_of(self._planner, key, pieces))
+            yield rows, layout, Corrected(Assembly(key.source.name), layout, columns, None, "")
 
 
 # ---- filling -------------------------------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ from psanacli.hdf5 import calibstore, cspad_module
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout, type_layout
 from psanacli.hdf5.names import source_group
 from psanacli.hdf5.options import BESIDE, IN_TYPE
-from psanacli.hdf5.rows import Detected, EveryEvent, Rows, WholeRows
-from psanacli.hdf5.tally import Tally
+from psanacli.hdf5.rows import Rows, WholeRows
 from psanacli.hdf5.values import Column
 from psanacli.run import Key, Patterns, Run
 from psanacli.xtc import Batch
@@ -182,29 +181,18 @@ class Images:
         """The keys of all objects that are read for them: of detectors in pieces those of the pieces."""
         return [piece for key in self.wanted for piece in self._pieces.get(key, (key,))]
 
-    def rows(self, key: Key) -> Rows:
-        """Return the rows of the table of a key."""
+    def rows(self) -> Iterator[tuple[Rows, TypeLayout, Corrected]]:
+        """Give the rows of the tables of all of them."""
         planner = self._planner
-        if key in self._pieces:
-            whole = whole_of(planner, key, self._pieces[key])
-            return EveryEvent(whole) if planner.options.aligned else whole
-        detected = Detected(key, "", planner.chosen, planner.absences)
-        planner.absences.watch(planner.table, key, detected.found)
-        return EveryEvent(detected) if planner.options.aligned else detected
-
-    def tallies(self) -> list[tuple[Tally, TypeLayout, Corrected]]:
-        """Return what counts the rows of all of them."""
-        return [(Tally(self.rows(key)), made.layout, made) for key, made in self.wanted.items()]
+        for key, made in self.wanted.items():
+            pieces = self._pieces.get(key)
+            rows = planner.detected(key) if pieces is None else whole_of(planner, key, pieces)
+            yield planner.spread(rows), made.layout, made
 
 
 def whole_of(planner: Planner, key: Key, pieces: Sequence[Key]) -> WholeRows:
     """Return the rows of a detector in pieces."""
-    found = []
-    for piece in pieces:
-        detected = Detected(piece, "", planner.chosen, planner.absences)
-        planner.absences.watch(planner.table, piece, detected.found)
-        found.append(detected)
-    return WholeRows(key, tuple(found))
+    return WholeRows(key, tuple(planner.detected(piece) for piece in pieces))
 
 
 # ---- filling -------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from psanacli.hdf5.rows import EveryEvent, Rows, nothing
 from psanacli.hdf5.tables import FEW_ROWS, STAMP_ROWS, Dataset, Table, Value, chunk_rows
 from psanacli.hdf5.values import Column, Encoder, base_of
 from psanacli.run import Key, Objects, Product, RunTable, Variable
-from psanacli.xtc import RECORD_KINDS, Batch, Source, bind
+from psanacli.xtc import RECORD_KINDS, Source, bind
 
 if TYPE_CHECKING:
     from psanacli.hdf5.plan import Planner, Step
@@ -301,17 +301,19 @@ def _control(planner: Planner, group: str, variable: Variable) -> Value | None:
     rows = variable._control
     before = rows[epics.places.group[rows] <= planner.configure]
     rows = before if len(before) else rows
-    head = epics.heads_of(rows[-1:])[0] if len(rows) else None
-    if head is None or head["numElements"] < 1:
+    if not len(rows):
         return None
-    block = epics.read(rows[-1:])
+    _, kind, count, _ = epics.kinds.table[epics.kinds.number[rows[-1]]].tolist()
+    if count < 1:
+        return None
+    payload = epics.payload(int(rows[-1]))
     try:
-        batch = Batch(bind(RECORD_KINDS[int(head["dbrType"])].xtc_type), block.buffer, block.starts, block.sizes)
+        batch = bind(RECORD_KINDS[kind].xtc_type).one(payload)
         strings = 0
-        if RECORD_KINDS[int(head["dbrType"])].name == "CtrlEnum":
+        if RECORD_KINDS[kind].name == "CtrlEnum":
             strings = max(0, min(16, int(batch.column("dbr.no_str")[0])))
-        layout = record_layout(int(head["dbrType"]), int(head["numElements"]), strings)
-        values = Encoder().dataset(layout, batch)
+        layout = record_layout(kind, count, strings)
+        values = Encoder(planner.recipes).dataset(layout, batch)
     except DataError as error:
         planner.plan.notes.append(f"{group}: cannot be decoded, left out: {error.message}")
         return None

@@ -10,7 +10,7 @@ from psanacli.errors import DataError
 from psanacli.hdf5 import names
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout
 from psanacli.hdf5.tables import Value
-from psanacli.hdf5.values import Encoder, base_of, expanded
+from psanacli.hdf5.values import Encoder, Recipes, base_of, expanded
 from psanacli.run import Action, History, Key, Objects, Places
 from psanacli.xtc import XTC, Batch, Source
 
@@ -46,9 +46,9 @@ def source_attributes(source: Source, layout: TypeLayout | None) -> tuple[tuple[
     return attributes if layout is None else (*attributes, ("_schemaVersion", np.uint32(layout.schema)))
 
 
-def value_of(group: str, layout: TypeLayout, batch: Batch) -> Value:
-    """Return the form in which an object is stored once."""
-    encoder = Encoder()
+def value_of(group: str, layout: TypeLayout, batch: Batch, recipes: Recipes) -> Value:
+    """Return the form in which an object is stored once; `recipes` as for an `Encoder`."""
+    encoder = Encoder(recipes)
     datasets = []
     for dataset in expanded(layout, batch):
         if dataset.nonempty:
@@ -66,7 +66,7 @@ def has_rank(dataset: DatasetLayout) -> bool:
 def add(planner: Planner) -> None:
     """Add the configuration objects to the plan."""
     taken: set[str] = set()
-    for key, layout in planner.keys():
+    for key, layout in planner.keys:
         history = planner.table.config.histories.get((key.xtc_type.name, key.source.identity))
         if history is None:
             continue
@@ -77,8 +77,8 @@ def add(planner: Planner) -> None:
                 continue
             try:
                 bound = planner.run.layout(history, -1)
-                block = planner.run.read(history, np.array([row]))
-                value = value_of(path, layout, bound.batch(block.buffer, block.starts, block.sizes))
+                one = bound.one(planner.run.read_one(history, row))
+                value = value_of(path, layout, one, planner.recipes)
             except DataError as error:
                 planner.plan.notes.append(f"{path}: cannot be decoded, left out: {error.message}")
                 continue

@@ -37,6 +37,8 @@ class Placer:
         self.plan = plan
         self.output = output
         self._cached = 0
+        self._accesses: dict[int, h5p.PropDAID] = {}
+        """How datasets are opened, by bytes of their cache."""
         self.changed: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
         self._blank: dict[int, list[Array]] = {}
@@ -130,8 +132,10 @@ class Placer:
             size = plan.chunk * plan.form.dtype.itemsize if pieced else 0
             if len(self.output.datasets) >= self.MOST_OPEN or self._cached + size > self.MOST_CACHED:
                 self.release()
-            access = h5p.create(h5p.DATASET_ACCESS)
-            access.set_chunk_cache(1, size, 1.0)
+            access = self._accesses.get(size)
+            if access is None:
+                access = self._accesses[size] = h5p.create(h5p.DATASET_ACCESS)
+                access.set_chunk_cache(1, size, 1.0)
             dataset = self.output.datasets[number] = h5d.open(self.output.file, os.fsencode(plan.path), access)
             self._cached += size
         return dataset

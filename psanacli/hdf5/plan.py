@@ -6,8 +6,8 @@ datasets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,8 +35,8 @@ from psanacli.hdf5.tables import (
     cut_blocks,
     halvings,
 )
-from psanacli.hdf5.tally import MOST_SIZES, MOST_TRIED, Range, Tally
-from psanacli.hdf5.values import Column, columns_of, joined
+from psanacli.hdf5.tally import MOST_SIZES, MOST_TRIED, Range, Tally, short, tallied
+from psanacli.hdf5.values import Column, Recipes, columns_of, joined
 from psanacli.run import Action, Key, Objects, Run
 from psanacli.xtc import Record, bind
 
@@ -84,6 +84,8 @@ class Planner:
     steps : list of Step
     blocks : dict of Step to (int, list of Range)
         Number of the first block of each step, and its blocks.
+    recipes : dict
+        Recipes of all encoders.
     """
 
     def __init__(self, run: Run, options: TranslateOptions) -> None:
@@ -99,6 +101,7 @@ class Planner:
         self.blocks: dict[Step, tuple[int, list[Range]]] = {}
         self._filled: set[str] = set()
         self._templates: dict[tuple[str, tuple[int, int], int], tuple[Column, ...]] = {}
+        self.recipes: Recipes = {}
 
     def _choose(self) -> Chosen:
         """Return the events that the options choose."""
@@ -118,7 +121,7 @@ class Planner:
         """Return the plan."""
         self._nest()
         self.images = Images(self)
-        keys = [(key, layout) for key, layout in self.keys() if not self.images.replaces(key)]
+        keys = [(key, layout) for key, layout in self.keys if not self.images.replaces(key)]
         self.wholes = RawWholes(self, keys)
         keys = [(key, layout) for key, layout in keys if not self.wholes.replaces(key)]
         once.add(self)
@@ -199,26 +202,37 @@ class Planner:
 
     def _add_tables(self, keys: list[tuple[Key, TypeLayout]]) -> None:
         """Add the tables of all objects, step by step; the rows of all are counted on the way."""
-        tallies: list[tuple[Tally, TypeLayout, Corrected | None]] = []
+        wanted: list[tuple[Rows, TypeLayout, Corrected | None]] = []
         for key, layout in keys:
+            if not self.table.occurs(key):
+                continue
             part = layout.name if key.xtc_type.name != layout.name and key.xtc_type.name in PARTS else ""
-            detected = Detected(key, part, self.chosen, self.absences)
-            self.absences.watch(self.table, key, detected.found)
-            rows: Rows = EveryEvent(detected) if self.options.aligned else detected
-            tallies.append((Tally(rows), layout, None))
-        tallies += [*self.images.tallies(), *self.wholes.tallies()]
+            wanted.append((self.spread(self.detected(key, part)), layout, None))
+        wanted += [*self.images.rows(), *self.wholes.rows()]
         kind = ALIGNED_KIND if self.options.aligned else STEP_KIND
-        for step, (first_block, blocks) in self.blocks.items():
-            events, size = step.stop - step.first, sum(size for _, _, size in blocks)
-            for tally, layout, corrected in tallies:
-                tally.begin(first_block)
-                tally.count(self.table, blocks)
-                if tally.samples is not None:
-                    span = block_events(events, size, self.halvings)
-                    self.add_table(step.path, tally, layout, span, kind, corrected)
+        paths = {first_block: step.path for step, (first_block, blocks) in self.blocks.items() if blocks}
+        for steps in short([(first_block, blocks) for first_block, blocks in self.blocks.values() if blocks]):
+            tallies = [tallied(rows, self.table, steps) for rows, _, _ in wanted]
+            for number, (first_block, blocks) in enumerate(steps):
+                events, size = blocks[-1][1] - blocks[0][0], sum(size for _, _, size in blocks)
+                span = block_events(events, size, self.halvings)
+                for (_, layout, corrected), tally in zip(wanted, tallies, strict=True):
+                    if tally[number].samples is not None:
+                        self.add_table(paths[first_block], tally[number], layout, span, kind, corrected)
 
-    def keys(self) -> Iterator[tuple[Any, TypeLayout]]:
-        """Give the keys of the run that have an HDF5 form and are selected, in the order of event keys."""
+    def detected(self, key: Key, part: str = "") -> Detected:
+        """Return the rows that a key has; `part` as for `Detected`."""
+        detected = Detected(key, part, self.chosen, self.absences)
+        self.absences.watch(self.table, key, detected.found)
+        return detected
+
+    def spread(self, rows: Rows) -> Rows:
+        """Return rows as tables have them: a row for every event in an aligned file."""
+        return EveryEvent(rows) if self.options.aligned else rows
+
+    @cached_property
+    def keys(self) -> list[tuple[Key, TypeLayout]]:
+        """The keys of the run that have an HDF5 form and are selected, in the order of event keys."""
         contents = self.table.contents
         found = []
         for (_, identity), products in contents.products.items():
@@ -227,7 +241,7 @@ class Planner:
                 layout = type_layout(name)
                 if layout is not None and self.selection.accepts(layout, source):
                     found.append((Key(xtc_type, source), layout))
-        return iter(sorted(found, key=lambda entry: (entry[0].source.identity, entry[1].name)))
+        return sorted(found, key=lambda entry: (entry[0].source.identity, entry[1].name))
 
     def add_table(
         self,
@@ -320,9 +334,9 @@ class Planner:
             if known is not None:
                 return known
             try:
-                block = self.run.read(objects, np.array([row]))
+                payload = self.run.read_one(objects, row)
                 bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, number)
-                columns = columns_of(layout, bound.batch(block.buffer, block.starts, block.sizes))
+                columns = columns_of(layout, bound.one(payload), self.recipes)
             except DataError as error:
                 failure = failure or error.message
                 continue
@@ -343,14 +357,13 @@ class Planner:
             time["ticks"], time["control"] = head["stamp_low"] & 0xFFFFFF, head["stamp_low"] >> 24
             time["fiducials"], time["vector"] = head["stamp_high"] & 0x1FFFF, head["stamp_high"] >> 17
             self.plan.configure = time
-        tally = Tally(Given(replace(objects, event=np.full(len(objects), self.chosen.count))))
-        tally.begin(sum(len(blocks) for _, blocks in self.blocks.values()))
-        tally.count(self.table, [(self.chosen.count, self.chosen.count + 1, 0)])
-        return tally
+        rows = Given(replace(objects, event=np.full(len(objects), self.chosen.count)))
+        first_block = sum(len(blocks) for _, blocks in self.blocks.values())
+        return tallied(rows, self.table, [(first_block, [(self.chosen.count, self.chosen.count + 1, 0)])])[0]
 
     def _add_configure(self) -> None:
         """Add the event data of the Configure transition (beam-line data are there, though no measurements)."""
-        for key, layout in self.keys() if self.configure >= 0 else ():
+        for key, layout in self.keys if self.configure >= 0 else ():
             objects = once.in_configure(self, key)
             if objects is not None:
                 self.add_table(names.CONFIGURE, self.in_configure(objects), layout, 1)
@@ -359,9 +372,10 @@ class Planner:
 
     def _cut(self, keys: list[Key]) -> None:
         """Cut the steps into blocks."""
+        weights = self.table.payload_sizes(keys)
 
         def sizes(first: int, stop: int) -> Ints:
-            return self.table.payload_sizes(keys, self.chosen.at(np.arange(first, stop)))
+            return self.table.weigh(weights, self.chosen.at(np.arange(first, stop)))
 
         def size(first: int, stop: int) -> int:
             return sum(int(sizes(at, min(at + _AT_ONCE, stop)).sum()) for at in range(first, stop, _AT_ONCE))

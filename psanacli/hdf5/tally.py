@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,16 @@ from psanacli.run import Objects, RunTable, chained
 Ints = NDArray[np.int64]
 Range = tuple[int, int, int]
 """First position, stop, and bytes of payload of a block."""
+Blocks = Sequence[Range]
+T = TypeVar("T")
 MOST_TRIED = 100
 """Objects that are tried, the largest first, to learn the shape of all."""
 MOST_SIZES = 32
 """Objects of different sizes that are looked at, the largest first: their arrays may have different shapes."""
 _AT_ONCE = 1 << 16
+"""Events of one step whose rows are looked at in one go."""
+_TOGETHER = 1 << 13
+"""Events of several short steps whose rows are looked at in one go."""
 
 
 class Tally:
@@ -26,11 +32,11 @@ class Tally:
     Parameters
     ----------
     rows : Rows
+    first_block : int
+        Number of the first block of the step.
 
     Attributes
     ----------
-    first_block : int
-        Number of the first block of the step.
     events : int
         Events of the step.
     damaged : int
@@ -39,26 +45,24 @@ class Tally:
         The first row that is not absent, the first of each size, and the largest ones; None if all are absent.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, first_block: int) -> None:
         self.rows = rows
-        self.begin(0)
-
-    def begin(self, first_block: int) -> None:
-        """Begin a step."""
         self.first_block = first_block
         self.events = self.damaged = 0
         self.samples: Objects | None = None
         self._counts: list[int] = []
         self._size = -1
 
-    def count(self, table: RunTable, blocks: Sequence[Range]) -> None:
-        """Count the rows of the blocks of the step, all in one call."""
-        for some in _batches(blocks):
-            objects = self.rows.within(table, some[0][0], some[-1][1])
-            self.events += some[-1][1] - some[0][0]
-            edges = np.array([*(first for first, _, _ in some), some[-1][1]], objects.event.dtype)
-            self._counts += np.diff(np.searchsorted(objects.event, edges)).tolist()
-            self._sample(objects)
+    def count(self, objects: Objects, blocks: Sequence[Range]) -> None:
+        """Count the rows of further blocks, which are among some objects."""
+        if not blocks:
+            return
+        self.events += blocks[-1][1] - blocks[0][0]
+        edges = np.array([*(first for first, _, _ in blocks), blocks[-1][1]], objects.event.dtype)
+        places = np.searchsorted(objects.event, edges)
+        self._counts += np.diff(places).tolist()
+        first, stop = int(places[0]), int(places[-1])
+        self._sample(objects if stop - first == len(objects) else objects.select(slice(first, stop)))
 
     @property
     def bounds(self) -> Ints:
@@ -70,9 +74,12 @@ class Tally:
             return
         if self._size >= 0 and _uniform(objects) and objects.size[0] == self._size:
             return
-        bad = ~objects.stored & (objects.damage != 0)
-        self.damaged += int(np.count_nonzero(bad))
-        samples = _largest(objects, np.flatnonzero(objects.stored | bad))
+        if _uniform(objects):
+            samples = objects.select(np.arange(min(len(objects), MOST_TRIED)))
+        else:
+            bad = ~objects.stored & (objects.damage != 0)
+            self.damaged += int(np.count_nonzero(bad))
+            samples = _largest(objects, np.flatnonzero(objects.stored | bad))
         if self.samples is not None:
             samples = chained([self.samples, samples])
             if len(samples) > 10 * MOST_TRIED:
@@ -96,12 +103,34 @@ def _largest(objects: Objects, present: Ints) -> Objects:
     return objects.select(np.unique(chosen))
 
 
-def _batches(blocks: Sequence[Range]) -> Iterator[Sequence[Range]]:
-    """Give consecutive blocks with a bounded number of events."""
+def short(steps: Sequence[tuple[int, Blocks]]) -> Iterator[Sequence[tuple[int, Blocks]]]:
+    """Give consecutive steps that have not many events together, or one with many.
+
+    Parameters
+    ----------
+    steps : sequence of (int, blocks)
+        Number of the first block of each step, and its blocks, of which it has one at least.
+    """
+    return _cut(steps, _TOGETHER, lambda step: (step[1][0][0], step[1][-1][1]))
+
+
+def tallied(rows: Rows, table: RunTable, steps: Sequence[tuple[int, Blocks]]) -> list[Tally]:
+    """Count the rows of a table in steps that `short` gave, in one call if there are several."""
+    tallies = [Tally(rows, first_block) for first_block, _ in steps]
+    every = [(tally, block) for tally, (_, blocks) in zip(tallies, steps, strict=True) for block in blocks]
+    for some in _cut(every, _AT_ONCE, lambda each: each[1][:2]):
+        objects = rows.within(table, some[0][1][0], some[-1][1][1])
+        for tally in tallies:
+            tally.count(objects, [block for mine, block in some if mine is tally])
+    return tallies
+
+
+def _cut(items: Sequence[T], most: int, span: Callable[[T], tuple[int, int]]) -> Iterator[Sequence[T]]:
+    """Give consecutive items that have `most` events together, or one with more."""
     at = 0
-    while at < len(blocks):
-        end = at + 1
-        while end < len(blocks) and blocks[end][1] - blocks[at][0] <= _AT_ONCE:
+    while at < len(items):
+        end, (first, _) = at + 1, span(items[at])
+        while end < len(items) and span(items[end])[1] - first <= most:
             end += 1
-        yield blocks[at:end]
+        yield items[at:end]
         at = end

@@ -65,14 +65,14 @@ def base_of(layout: DatasetLayout) -> Form:
     return compound(layout.members, layout.packed, layout.tail) if layout.members else form_of(layout.form)
 
 
-def columns_of(layout: TypeLayout, one: Batch) -> list[Column]:
-    """Return the columns of a type as one object has them."""
-    found = []
+def columns_of(layout: TypeLayout, one: Batch, recipes: Recipes) -> list[Column]:
+    """Return the columns of a type as one object has them; `recipes` as for an `Encoder`."""
+    found, encoder = [], Encoder(recipes)
     for dataset in expanded(layout, one):
         if dataset.otherwise and not one.shapes(dataset.value).any():
             form, accessor = dataset.otherwise
             dataset = replace(dataset, form=form, value=accessor, otherwise=None)
-        found.append(Column(dataset, Encoder().shape(dataset, one)))
+        found.append(Column(dataset, encoder.shape(dataset, one)))
     return found
 
 

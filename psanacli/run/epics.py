@@ -266,8 +266,7 @@ class Epics(Mapping[str, Variable]):
 
     def payload(self, row: int) -> memoryview:
         """Read the payload of one record."""
-        view: memoryview = self.read(np.array([row]))[0]
-        return view
+        return self._payloads.read_one(self.places, row)
 
     def group_of(self, moment: Event | int | None) -> int:
         """Return the number of the group that a moment means.

@@ -508,6 +508,10 @@ class Run:
         """Read payloads of many objects in one go; see `psanacli.run.payloads.Payloads.read`."""
         return self._payloads.read(places, rows)
 
+    def read_one(self, places: Places, row: int) -> memoryview:
+        """Read the payload of one object; see `psanacli.run.payloads.Payloads.read_one`."""
+        return self._payloads.read_one(places, row)
+
     def read_many(self, places: Sequence[Places]) -> list[PayloadBlock]:
         """Read payloads of several keys in one go; see `psanacli.run.payloads.Payloads.read_many`."""
         return self._payloads.read_many(places)

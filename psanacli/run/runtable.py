@@ -184,15 +184,23 @@ class RunTable:
         member, group, index = self._tables.find(owners, _bits(actions), first, until)
         return Occurrences(member, group, contributions[index])
 
-    def payload_sizes(self, keys: Iterable[Key], events: NDArray[np.integer] | slice) -> Ints:
-        """Return the bytes of all storable payloads of some keys in each of some events."""
+    def occurs(self, key: Key) -> bool:
+        """Whether an event has a contribution of a key, damaged or not."""
+        products = self.contents.products.get((key.xtc_type.name, key.source.identity), ())
+        return any(self.used[0][self.contents.pattern[self.contents.of_key(number)]].any() for number, _ in products)
+
+    def payload_sizes(self, keys: Iterable[Key]) -> Ints:
+        """Return the bytes of all storable payloads of some keys in a datagram of each pattern."""
         numbers = {
             number
             for key in keys
             for number, _ in self.contents.products.get((key.xtc_type.name, key.source.identity), ())
         }
         wanted = np.isin(self.contributions["key"], list(numbers)) & self.contents.storable
-        weights = np.bincount(self.contents.pattern, self.contents.size * wanted, len(self.start) - 1).astype(np.int64)
+        return np.bincount(self.contents.pattern, self.contents.size * wanted, len(self.start) - 1).astype(np.int64)
+
+    def weigh(self, weights: Ints, events: NDArray[np.integer] | slice) -> Ints:
+        """Return the sum of the weights of the patterns of the datagrams in each of some events."""
         return self._tables.weigh(weights, np.ascontiguousarray(self.events["group"][events]))
 
     def position(self, member: NDArray[np.integer], row: Ints) -> Ints:

@@ -251,6 +251,10 @@ class Layout:
 
         return Batch(self, buffer, starts, sizes)
 
+    def one(self, payload: Buffer) -> Batch:
+        """Return one object, its payload, in the form of a batch; see `batch`."""
+        return self.batch(payload, np.zeros(1, np.int64), np.array([len(payload)]))
+
     def fits(self, buffer: Buffer, starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for many payloads whether an object of this layout fits into it, shape (n,)."""
         starts = np.ascontiguousarray(starts, np.int64)

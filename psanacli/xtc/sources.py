@@ -95,7 +95,7 @@ class Source:
     def level(self) -> int:
         """The level, a `Level` where it has one."""
         number = self.log >> 24
-        return Level(number) if number < len(Level) else number
+        return _LEVELS[number] if number < len(_LEVELS) else number
 
     @property
     def level_name(self) -> str:
@@ -169,7 +169,7 @@ class Source:
     @property
     def identity(self) -> tuple[int, int]:
         """What tells sources apart: level and ``phy``.  The order is that of event keys."""
-        return self.level, self.phy - (self.phy >> 31 << 32)
+        return self.log >> 24, self.phy - (self.phy >> 31 << 32)
 
     @property
     def segment(self) -> Segment | None:
@@ -192,6 +192,7 @@ class Source:
         return f"Source({self.text!r})"
 
 
+_LEVELS = tuple(Level)
 _PREFIX: dict[int, str] = {Level.Source: "DetInfo", Level.Reporter: "BldInfo"}
 NO_SOURCE = Source(0xFFFFFFFF, 0xFFFFFFFF)
 """Stands for no source at all."""
