@@ -31,9 +31,13 @@ cdef class Tables:
 
     cdef int64_t scan(
         self, int64_t first, int64_t stop, uint32_t actions, const int64_t *owners, int64_t count, int64_t most,
-        int32_t *member, int32_t *group, int32_t *index,
+        int32_t *member, int32_t *group, int32_t *index, const int64_t *shifts, int32_t *datagram, int32_t *event,
+        int64_t *start,
     ) noexcept nogil:
-        """List the occurrences, `most` at most, and return how many they are; -1 for a row outside of its table."""
+        """List the occurrences, `most` at most, and return how many they are; -1 for a row outside of its table.
+
+        Without `group` the others are listed in place of it.
+        """
         cdef const Group *groups = <const Group *>&self._groups[0]
         cdef const Datagram *datagrams = <const Datagram *>&self._datagrams[0]
         cdef int64_t rows = self._datagrams.shape[0] // <int64_t>sizeof(Datagram)
@@ -66,9 +70,33 @@ cdef class Tables:
                     return -1  # groups that share members
                 for k in range(begin, behind):
                     member[found] = <int32_t>m
-                    group[found] = <int32_t>g
                     index[found] = <int32_t>k
+                    if group != NULL:
+                        group[found] = <int32_t>g
+                    else:
+                        datagram[found] = <int32_t>row
+                        event[found] = groups[g].event
+                        start[found] = <int64_t>datagrams[row].offset + shifts[k]
                     found += 1
+        return found
+
+    cdef int64_t most(self, const int64_t[::1] owners, uint32_t actions, int64_t first, int64_t stop) except -1:
+        """Return how many occurrences there are at most."""
+        cdef int64_t count = owners.shape[0], same = 0, alike = 0, found = 0, k, g
+        cdef const Group *groups
+        if first < 0 or stop > self._groups.shape[0] // <int64_t>sizeof(Group):
+            raise ValueError("outside of the groups")
+        if not count or first >= stop or not self._datagrams.shape[0]:
+            return 0
+        groups = <const Group *>&self._groups[0]
+        with nogil:
+            for k in range(count):
+                same = same + 1 if k and owners[k] == owners[k - 1] else 1
+                alike = max(alike, same)
+            for g in range(first, stop):
+                if actions >> groups[g].action & 1:
+                    # Not more than all members, whatever the groups say.
+                    found = min(found + groups[g].count * alike, self._members.shape[0] * alike)
         return found
 
     def find(self, const int64_t[::1] owners not None, uint32_t actions, int64_t first, int64_t stop):
@@ -84,32 +112,48 @@ cdef class Tables:
         member, group, index : int32 arrays
             Member, its group, and index into `owners`, in the order of the members.
         """
-        cdef int64_t count = owners.shape[0], found = 0, most = 0, same = 0, k, g
-        cdef const Group *groups
-        if first < 0 or stop > self._groups.shape[0] // <int64_t>sizeof(Group):
-            raise ValueError("outside of the groups")
-        if count and first < stop and self._datagrams.shape[0]:
-            groups = <const Group *>&self._groups[0]
-            with nogil:
-                for k in range(count):
-                    same = same + 1 if k and owners[k] == owners[k - 1] else 1
-                    most = max(most, same)
-                same = most
-                most = 0
-                for g in range(first, stop):
-                    if actions >> groups[g].action & 1:
-                        # Not more than all members, whatever the groups say.
-                        most = min(most + groups[g].count * same, self._members.shape[0] * same)
-        cdef int32_t[::1] member = np.empty(most, np.int32)
-        cdef int32_t[::1] group = np.empty(most, np.int32)
+        cdef int64_t most = self.most(owners, actions, first, stop), found = 0
+        cdef int32_t[::1] member = np.empty(most, np.int32), group = np.empty(most, np.int32)
         cdef int32_t[::1] index = np.empty(most, np.int32)
         if most:
             with nogil:
-                found = self.scan(first, stop, actions, &owners[0], count, most, &member[0], &group[0], &index[0])
-            if found < 0:
-                raise ValueError("the groups lead outside of the tables")
-        found_rows = np.asarray(member)[:found], np.asarray(group)[:found], np.asarray(index)[:found]
-        return found_rows if 2 * found > most else tuple(rows.copy() for rows in found_rows)
+                found = self.scan(
+                    first, stop, actions, &owners[0], owners.shape[0], most, &member[0], &group[0], &index[0], NULL, NULL,
+                    NULL, NULL
+                )
+        return shortened(found, (member, group, index))
+
+    def place(
+        self, const int64_t[::1] owners not None, const int64_t[::1] shifts not None, uint32_t actions, int64_t first,
+        int64_t stop,
+    ):
+        """Return the same with what is known of the datagrams.
+
+        Parameters
+        ----------
+        shifts : int64 array
+            Of each contribution, in bytes from the start of its datagram.
+
+        Returns
+        -------
+        member, index, datagram, event : int32 arrays
+            Member, index into `owners`, row of the datagram, and number of the event of its group.
+        start : int64 array
+            Offset in the file of the datagram, with the shift of the contribution.
+        """
+        cdef int64_t most = self.most(owners, actions, first, stop), found = 0
+        cdef int32_t[::1] member = np.empty(most, np.int32), index = np.empty(most, np.int32)
+        cdef int32_t[::1] datagram = np.empty(most, np.int32), event = np.empty(most, np.int32)
+        cdef int64_t[::1] start = np.empty(most, np.int64)
+        if shifts.shape[0] != owners.shape[0]:
+            raise ValueError("a shift for each contribution")
+        if most:
+            with nogil:
+                found = self.scan(
+                    first, stop, actions, &owners[0], owners.shape[0], most, &member[0], NULL, &index[0], &shifts[0],
+                    &datagram[0], &event[0], &start[0]
+                )
+        return shortened(found, (member, index, datagram, event, start))
 
     def patterns(self, int64_t count, uint32_t actions):
         """Return how many datagrams of each of `count` patterns are in groups of these actions, and how many are damaged."""
@@ -197,3 +241,11 @@ cdef class Tables:
                     g += 1
                 found[i] = g
         return np.asarray(found)
+
+
+cdef tuple shortened(int64_t count, tuple arrays):
+    """Return the first rows of arrays, in no more memory than twice what they need."""
+    if count < 0:
+        raise ValueError("the groups lead outside of the tables")
+    cdef list found = [np.asarray(each)[:count] for each in arrays]
+    return tuple(found) if not found or 2 * count > len(arrays[0]) else tuple([each.copy() for each in found])

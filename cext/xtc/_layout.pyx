@@ -65,9 +65,10 @@ cdef inline int64_t wrapped(int64_t value, int64_t kind) noexcept nogil:
 cdef inline bint load(Object obj, int64_t offset, int64_t kind, int64_t *value) noexcept nogil:
     cdef int64_t size = 1 << (kind >> 1)
     cdef uint64_t word = 0
-    cdef const uint8_t *source = obj.data + obj.start + offset
+    cdef const uint8_t *source
     if offset < 0 or offset > obj.limit - obj.start - size:
         return False
+    source = obj.data + obj.start + offset
     if size == 4:
         memcpy(&word, source, 4)
     elif size == 2:
@@ -389,6 +390,7 @@ def gather(const uint8_t[::1] data, const int64_t[::1] places, int64_t size, uin
             if places[i] < 0 or places[i] > length - size:
                 with gil:
                     raise ValueError("outside of the buffer")
+            ask(&data[0], places[min(i + AHEAD, n - 1)])
             if size == 8:
                 memcpy(to, &data[places[i]], 8)
             elif size == 4:

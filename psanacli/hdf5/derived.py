@@ -107,10 +107,10 @@ def _sections(batch: Batch) -> Array:
 def _present(batch: Batch) -> Array:
     """Return for each event code up to 255 whether it occurs."""
     lengths, codes = batch.ragged("fifoEvents.eventCode")
-    found = np.zeros((len(batch), 256), np.uint8)
-    known = codes < 256
-    found[np.repeat(np.arange(len(batch)), lengths)[known], codes[known]] = 1
-    return found
+    places = np.repeat(256 * np.arange(len(batch)), lengths) + codes
+    found = np.zeros(256 * len(batch), np.uint8)
+    found[places if codes.max(initial=0) < 256 else places[codes < 256]] = 1
+    return found.reshape(-1, 256)
 
 
 def _corrected(batch: Batch) -> Array:

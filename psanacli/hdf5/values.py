@@ -183,7 +183,6 @@ class Encoder:
         self._recipes: Recipes = {} if recipes is None else recipes
         self._heap: list[NDArray[np.uint8]] = [np.zeros(8, np.uint8)]
         self._size = 8
-        self._last: tuple[Batch, str, Batch] | None = None
 
     def rows(self, column: Column, batch: Batch) -> Array:
         """Return the rows of a column, shape ``(n, *column.shape)``.
@@ -224,7 +223,7 @@ class Encoder:
         base = base_of(layout)
         if layout.members or layout.otherwise or not layout.value or base.kind != "number" or not len(batch):
             return None
-        inner = self._elements(batch, layout.each) if layout.each else batch
+        inner = derived.elements(batch, layout.each) if layout.each else batch
         if len(inner) % len(batch) or not len(inner) or derived.is_special(inner, layout.value):
             return None
         found = inner.stored(layout.value)
@@ -256,7 +255,7 @@ class Encoder:
                 form, accessor = layout.otherwise
                 return self._value(form_of(form), batch, accessor).astype(base.dtype)
             return values
-        inner = self._elements(batch, layout.each)
+        inner = derived.elements(batch, layout.each)
         count = len(inner) // len(batch) if len(batch) else 0
         if layout.members or not layout.value:
             values = self._compound(base, inner)
@@ -268,12 +267,6 @@ class Encoder:
         if count * len(batch) != len(inner):
             raise DataError(f"{layout.name}: the number of {layout.each} changes")
         return values.reshape(len(batch), count, *values.shape[1:])
-
-    def _elements(self, batch: Batch, accessor: str) -> Batch:
-        """Return the elements of an array of objects, found once for all datasets that are made of them."""
-        if self._last is None or self._last[0] is not batch or self._last[1] != accessor:
-            self._last = batch, accessor, derived.elements(batch, accessor)
-        return self._last[2]
 
     def _compound(self, form: Form, batch: Batch) -> Array:
         if not len(batch):

@@ -118,8 +118,15 @@ def compact(values: NDArray[Any]) -> NDArray[Any]:
     In a regular run that is so for the size, flags and damage of most detectors; there are as many of these arrays as
     detectors, and as long as the run.
     """
-    if len(values) > 1 and (values == values[0]).all():
-        return np.broadcast_to(values[0], len(values))
+    if len(values) > 1 and values.strides[0] and (values == values[0]).all():
+        return repeated(values[0], len(values))
+    return values
+
+
+def repeated(value: Any, count: int) -> NDArray[Any]:
+    """Return an array that shows one value at every index."""
+    values: NDArray[Any] = np.ndarray(count, value.dtype, value, 0, (0,))
+    values.flags.writeable = False
     return values
 
 
@@ -128,7 +135,7 @@ def _some(values: NDArray[Any], rows: Any) -> NDArray[Any]:
     if values.strides[0] or not isinstance(rows, np.ndarray) or rows.dtype == bool:
         some: NDArray[Any] = values[rows]
         return some
-    return np.broadcast_to(values[0], len(rows)) if len(rows) else values[:0]
+    return repeated(values[0], len(rows)) if len(rows) else values[:0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +177,14 @@ class Places:
         return replace(self, **arrays)
 
     @property
+    def any_flags(self) -> int:
+        """The flags that at least one of them has."""
+        return int(np.bitwise_or.reduce(self.flags if self.flags.strides[0] else self.flags[:1]))
+
+    @property
     def plain(self) -> bool:
         """Whether every payload lies in its file as it is: no proxy, not compressed, not converted."""
-        return self.product.form is Form.STORED and not self.flags.any()
+        return self.product.form is Form.STORED and not self.any_flags
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,9 +73,8 @@ class Payloads:
         """
         if rows is not None:
             places = places.select(rows)
-        proxy = places.flags & ContributionFlag.PROXY != 0
-        if proxy.any():
-            return self._read_mixed(places, proxy)
+        if places.any_flags & ContributionFlag.PROXY:
+            return self._read_mixed(places, places.flags & ContributionFlag.PROXY != 0)
         datagrams = self.table.datagrams
         block = self.files.read_block(datagrams["file"][places.datagram], places.offset, places.size)
         return self._finish(block, places)
@@ -90,7 +89,7 @@ class Payloads:
 
     def read_many(self, places: Sequence[Places]) -> list[PayloadBlock]:
         """Read payloads of several keys, what lies side by side in a file in one go; see `read`."""
-        plain = [number for number, each in enumerate(places) if not (each.flags & ContributionFlag.PROXY).any()]
+        plain = [number for number, each in enumerate(places) if not each.any_flags & ContributionFlag.PROXY]
         blocks: dict[int, PayloadBlock] = {}
         if plain:
             files = np.concatenate([self.table.datagrams["file"][places[number].datagram] for number in plain])
@@ -188,7 +187,7 @@ class Payloads:
     def _finish(self, block: PayloadBlock, places: Places) -> PayloadBlock:
         """Bring all payloads into the form that is wanted; see `_finish_one`."""
         change = ContributionFlag.COMPRESSED | (_WHOLE if places.product.part else 0)
-        if places.product.form is Form.STORED and not (places.flags & change).any():
+        if places.product.form is Form.STORED and not places.any_flags & change:
             return block
         originals = [block[row] for row in range(len(block))]
         pieces = [self._finish_one(payload, places, row) for row, payload in enumerate(originals)]

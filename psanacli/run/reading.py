@@ -210,7 +210,8 @@ class OpenFiles:
         So nearly all payloads of a stretch of events come with one read, and none is moved.
         """
         numbers, sizes = files.astype(np.int64), np.ascontiguousarray(sizes)
-        first, length, start, places = stretches(np.lexsort((offsets, numbers)), numbers, offsets, sizes, _BETWEEN)
+        order = np.argsort((numbers << 48) + offsets, kind="stable")
+        first, length, start, places = stretches(order, numbers, offsets, sizes, _BETWEEN)
         out = np.empty(int(start[-1] + length[-1]) if len(start) else 0, np.uint8)
         self.read(numbers[first], offsets[first], length, start, out)
         out.flags.writeable = False

@@ -15,7 +15,18 @@ from psanacli.run._occurrences import Tables
 from psanacli.run.config import ConfigTimeline
 from psanacli.run.files import XtcFile, missing_chunks
 from psanacli.run.headers import RunHeaders, walk_files
-from psanacli.run.objects import BOOKKEEPING, Contents, Ints, Key, Objects, Product, compact, is_config, is_dropped
+from psanacli.run.objects import (
+    BOOKKEEPING,
+    Contents,
+    Ints,
+    Key,
+    Objects,
+    Product,
+    compact,
+    is_config,
+    is_dropped,
+    repeated,
+)
 from psanacli.run.tables import (
     Action,
     Assembly,
@@ -265,32 +276,36 @@ class RunTable:
         contributions = np.sort(np.concatenate(rows)) if rows else np.zeros(0, np.int64)
         product = products[0][1] if products else Product(key.xtc_type)
         begin, end = (int(self.events["group"][event]) for event in (first, stop - 1)) if first < stop else (0, -1)
-        member, group, row = self.occurrences(contributions, [Action.EVENT], begin, end + 1)
-        events = self.groups["event"][group]
+        owners, shifts = self.contents.pattern[contributions], self.contents.offset[contributions]
+        found = self._tables.place(owners, shifts, _bits([Action.EVENT]), begin, end + 1)
+        member, index, datagrams, events, start = found
+        row = contributions[index]
         stored = _values(self.contents.storable, contributions, row)
         config = _NO_CONFIG
         if product.config_types:
             config = self.config.latest(product.config_types, key.source, self.position(member, row))
             stored = stored & (config >= 0)
         damage = _values(self.contributions["damage"], contributions, row)
-        chosen, last = _first_of_each(events, stored)
-        if len(chosen) < len(events):
-            events, member, row = events[chosen], member[chosen], row[chosen]
+        if (events[1:] == events[:-1]).any():
+            chosen, last = _first_of_each(events, stored)
+            events, datagrams, start, row = events[chosen], datagrams[chosen], start[chosen], row[chosen]
             stored, damage = stored[chosen], damage[last]
             config = config[chosen] if product.config_types else config
-        datagrams = self.members[member]
-        start, size, fits = self.place(datagrams, row, product)
+        size = _values(self.contents.size, contributions, row)
+        if product.part:
+            start, size, fits = self.place(datagrams, row, product)
+            size, stored = compact(size), stored & fits
         return Objects(
             Key(key.xtc_type, self.contents.sources.get(key.source.identity, key.source)),
             datagrams,
             start,
-            compact(size),
+            size,
             _values(self.contents.flags, contributions, row),
-            compact(config) if product.config_types else np.broadcast_to(config, len(row)),
+            compact(config) if product.config_types else repeated(config[0], len(row)),
             product,
             events,
             compact(damage),
-            compact(stored & fits),
+            compact(stored),
         )
 
     def events_with(self, contributions: Ints) -> Ints:
@@ -364,9 +379,7 @@ class RunTable:
 def _values(table: NDArray[Any], contributions: Ints, rows: Ints) -> NDArray[Any]:
     """Return values of rows of the contribution table, which are some of `contributions`: one, where all are equal."""
     few = table[contributions]
-    if len(few) and (few == few[0]).all():
-        return np.broadcast_to(few[0], len(rows))
-    return compact(table[rows])
+    return repeated(few[0], len(rows)) if len(few) and (few == few[0]).all() else compact(table[rows])
 
 
 _NO_CONFIG = np.full(1, -1, np.int64)
@@ -379,9 +392,7 @@ def _bits(actions: Iterable[Action]) -> int:
 def _first_of_each(events: NDArray[np.integer], stored: NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Return for each event the index of its first stored row (else of its first), and of its last; events ascend."""
     count = len(events)
-    starts = np.flatnonzero(np.concatenate(([True], events[1:] != events[:-1]))) if count else np.zeros(0, np.int64)
-    if len(starts) == count:
-        return starts, starts
+    starts = np.flatnonzero(np.concatenate(([True], events[1:] != events[:-1])))
     first = np.minimum.reduceat(np.where(stored, np.arange(count), count), starts)
     return np.where(first < count, first, starts), np.concatenate((starts[1:], [count])) - 1
 

@@ -234,7 +234,20 @@ class Batch(Columns):
         return np.ascontiguousarray(self._where(name)[1].prod(axis=1))
 
     def elements(self, name: str) -> Batch:
-        """Return the elements of an array of objects (or the nested objects) of all objects, one after the other."""
+        """Return the elements of an array of objects (or the nested objects) of all objects, one after the other.
+
+        They are found once.
+        """
+        if name not in self._known:
+            self._known[name] = self._elements(name)
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, Batch]:
+        """Elements that were found."""
+        return {}
+
+    def _elements(self, name: str) -> Batch:
         item = self._item(name)
         places, dims = self._where(name)
         counts = np.ascontiguousarray(dims.prod(axis=1))

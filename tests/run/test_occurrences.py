@@ -42,6 +42,31 @@ def test_the_scan_finds_what_a_plain_loop_finds(seed):
         np.testing.assert_array_equal(found, twin(*made, owners, actions, first, stop))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_places_of_occurrences(seed):
+    datagrams, groups, members = tables(seed)
+    datagrams["offset"] = np.arange(len(datagrams)) * 1000
+    groups["event"] = np.arange(len(groups)) * 3
+    owners, shifts = np.array([1, 1, 3, 6, 9], np.int64), np.array([20, 40, 60, 80, 100])
+    scan = _occurrences.Tables(datagrams, groups, members)
+    for actions, first, stop in ((0xFFF, 0, 200), (1 << 5, 17, 90), (0, 0, 200)):
+        member, group, index = twin(datagrams, groups, members, owners, actions, first, stop)
+        found = scan.place(owners, shifts, actions, first, stop)
+        rows = members[member]
+        wanted = member, index, rows, groups["event"][group], datagrams["offset"][rows].astype(np.int64) + shifts[index]
+        for some, expected in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(some, expected)
+    with pytest.raises(ValueError, match="a shift for each"):
+        scan.place(owners, shifts[:3], 0xFFF, 0, 200)
+
+
+def test_groups_that_share_members_are_an_error():
+    datagrams, groups, members = tables(4)
+    groups["first"], groups["count"], groups["action"] = 0, len(members), 5
+    with pytest.raises(ValueError, match="outside"):
+        _occurrences.Tables(datagrams, groups, members).find(np.arange(7), 1 << 5, 0, 200)
+
+
 def test_patterns_in_groups_are_counted():
     datagrams, groups, members = tables(7)
     inside = np.repeat(groups["action"] == 5, groups["count"])

@@ -132,6 +132,27 @@ def test_a_file_that_ends_before_says_so(tmp_path: Path) -> None:
         assert bytes(files.read_one(0, 95, 5)) == bytes(range(95, 100))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_in_any_order_are_read_together(tmp_path: Path, seed: int) -> None:
+    """Side by side, one inside of another, far apart, empty, and of two files."""
+    some = np.random.default_rng(seed)
+    paths = [tmp_path / "a.xtc", tmp_path / "b.xtc"]
+    contents = [some.integers(0, 256, size, np.uint8).tobytes() for size in (300_000, 5000)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    files = some.integers(0, 2, 300)
+    offsets = np.where(files == 0, some.integers(0, 300_000, 300), some.integers(0, 5000, 300))
+    sizes = np.minimum(some.integers(0, 90_000 if seed == 3 else 300, 300), np.array([300_000, 5000])[files] - offsets)
+    with OpenFiles(paths) as opened:
+        block = opened.read_together(files.astype(np.uint16), offsets, sizes)
+        assert len(opened.read_together(files[:0], offsets[:0], sizes[:0])) == 0
+        with pytest.raises(DataError, match=r"b\.xtc: 10 bytes at offset 4995 cannot be read: the file ends before"):
+            opened.read_together(np.array([0, 1]), np.array([0, 4995]), np.array([5, 10]))
+    for row, (file, offset, size) in enumerate(zip(files, offsets, sizes, strict=True)):
+        assert bytes(block[row]) == contents[file][offset : offset + size]
+    assert len(block.buffer) <= sum(map(len, contents)) + 8 * 300, "what overlaps is read once"
+
+
 def test_closing_does_not_wait_for_a_read_that_a_signal_ended(tmp_path: Path) -> None:
     """An exception between two steps of a read leaves it begun; only reads of other threads can still end."""
     path = tmp_path / "some.xtc"

@@ -238,6 +238,17 @@ def test_waveforms_begin_where_each_channel_says():
     assert stamps[1, 2].tolist() == records[1].data[2].timestamp.column("value").tolist()
 
 
+def test_some_objects_of_a_batch_in_another_order():
+    config, payloads, waves = acqiris([(0, 3, 31), (5, 32, 1), (7, 0, 2)])
+    batch, _ = batch_of(named("Acqiris.DataDescV1"), payloads, config)
+    some, channels = batch.take(np.array([2, 0])), batch.elements("data").take(slice(4, None))
+    assert np.array_equal(some.column("data.waveforms").reshape(-1, 2, 7), waves[6:] + waves[:3])
+    assert np.array_equal(channels.column("waveforms"), waves[4:])
+    assert channels.column("indexFirstPoint").tolist() == [32, 1, 7, 0, 2]
+    fixed, _ = batch_of(named("Bld.BldDataPhaseCavity"), [bytes([row] * 32) for row in range(4)])
+    assert fixed.take(slice(1, 3)).column("fitTime1").tobytes() == bytes([1] * 8 + [2] * 8)
+
+
 def test_a_channel_that_begins_too_late():
     config, payloads, _ = acqiris([(33,)])
     with pytest.raises(DataError, match=r"Acqiris.DataDescV1: the size of data"):
