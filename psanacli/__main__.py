@@ -1,20 +1,31 @@
 """Where the command `psana` begins, also as ``python -m psanacli``.
 
-Nothing is imported here: a Ctrl-C while the command is loaded ends the process as quietly as any later one.
+The first thing is an answer to Ctrl-C, before anything is imported that takes time: no exception, which may be lost or
+printed while modules are loaded, but the end, as quiet as any later one. What is before it is Python's own beginning.
 """
 
-from typing import NoReturn
+import _signal  # type: ignore[import-not-found]  # what `signal` is made of, without what that imports
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 
-def main() -> NoReturn:
+def _leave(number: int, frame: "FrameType | None") -> "NoReturn":
+    # Nothing is open yet.
+    os._exit(130)
+
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not in a job that shall not hear it
+    _signal.signal(_signal.SIGINT, _leave)
+
+
+def main() -> "NoReturn":
     """Run the command line of this process, and end it."""
-    try:
-        from psanacli.commands.main import main as psana
-    except KeyboardInterrupt:
-        import os
+    from psanacli.commands.main import main as psana
 
-        # Nothing is open yet. The interpreter's own end would answer with SIGINT if a class was being made from text.
-        os._exit(130)
     psana()
 
 

@@ -16,6 +16,7 @@ tests=(
     tests/run/test_occurrences.py
     tests/run/test_single.py
     tests/run/test_run.py
+    tests/run/test_mutated.py
     tests/calib/test_text.py
     tests/calib/test_dark_kernels.py
     tests/calib/test_recipe.py

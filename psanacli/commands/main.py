@@ -62,13 +62,14 @@ def psana() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it."""
-    signals.listen()
-    _open_standard_streams()
     try:
+        signals.listen()
+        _open_standard_streams()
         code = run(sys.argv[1:])
-    except BaseException as error:  # a signal in the instant in which something else was being answered
-        with signals.unheard():
-            code = parallel.end_all(error, partial(_answer, error, False))
+        signals.ignore()
+    except BaseException as error:  # a signal before or behind all that, or while something else was being answered
+        signals.ignore()
+        code = parallel.end_all(error, partial(_answer, error, False))
     while True:
         with suppress(KeyboardInterrupt, signals.Terminated):
             # A launcher may send them to a rank that is about to end anyhow.

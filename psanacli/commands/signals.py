@@ -37,7 +37,7 @@ def listen() -> None:
     exception that comes while it looks for an attribute. So it is raised once more, until somebody has it.
     """
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a job that shall not hear it
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a job that shall not hear it
         signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGALRM, _again)
     reported = sys.unraisablehook

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from psanacli.hdf5 import _filters
-from psanacli.hdf5.compression import Compression
+from psanacli.hdf5.compression import _PLANE, Compression
 from psanacli.run import Unread
 
 
@@ -58,14 +59,76 @@ def test_literals_are_read_by_zlib(kind: str) -> None:
         assert inflated(literals(data, 0.0)) == data.tobytes(), size
 
 
-def test_codes_are_never_too_long() -> None:
-    """Counts like the numbers of Fibonacci make the longest codes there are, 21 bits; ours have 12 at most."""
+def fibonacci(symbols: int) -> list[int]:
+    """Counts that make the longest codes there are: one bit more for each symbol."""
     counts = [1, 1]
-    while len(counts) < 22:
+    while len(counts) < symbols:
         counts.append(counts[-1] + counts[-2])
-    data = np.repeat(np.arange(22), counts).astype(np.uint8)
+    return counts
+
+
+def test_codes_are_never_too_long() -> None:
+    """Counts like the numbers of Fibonacci make codes of up to 21 bits; ours have 12 at most."""
+    data = np.repeat(np.arange(22), fibonacci(22)).astype(np.uint8)
     assert inflated(literals(data)) == data.tobytes()
     assert len(literals(data)) < 1.06 * entropy(data) + 140
+
+
+def counts_of_adversaries() -> dict[str, list[int]]:
+    """How often each byte occurs, from 0 on: all that is hard on codes of at most 12 bits."""
+    return {
+        "no symbol": [],
+        "one symbol": [5000],
+        "one symbol, once": [1],
+        "the last symbol": [0] * 255 + [70_000],
+        "two symbols": [1, 90_000],
+        "two symbols, once each": [1] + [0] * 254 + [1],
+        "all equally": [100] * 256,
+        "all once": [1] * 256,
+        "all but one": [77] * 255,
+        "one and all others once": [100_000] + [1] * 255,
+        "all others once and one": [1] * 255 + [100_000],
+        "powers of two": [1 << k for k in range(17)],
+        "powers of two and all others": [1 << k for k in range(16)] + [1] * 240,
+        "Fibonacci backwards": fibonacci(22)[::-1],
+        "Fibonacci and all others": fibonacci(21) + [1] * 235,
+        "Fibonacci four times": [k for k in fibonacci(19) for _ in range(4)],
+        "as many as 12 bits can tell apart, and one": [4096 - 255] + [1] * 255,
+        "in a narrow range, of which a quarter is counted": [130_000] + [1] * 62 + [9],
+    }
+
+
+@pytest.mark.parametrize("name", counts_of_adversaries())
+@pytest.mark.parametrize("order", ["runs", "mixed", "turns"])
+def test_counts_of_adversaries(name: str, order: str, tally: Counter[str]) -> None:
+    """In runs of equal bytes, in any order, and rare ones where counting a quarter may overlook them."""
+    counts = counts_of_adversaries()[name]
+    data = np.repeat(np.arange(len(counts)), counts).astype(np.uint8)
+    if order == "mixed":
+        np.random.default_rng(7).shuffle(data)
+    elif order == "turns":
+        data = np.concatenate([data[::2], data[1::2][::-1]])
+    for some in (data, np.tile(data, max(1, 140_000 // max(1, len(data))))):  # less than a block, and more than one
+        for worth in (0.96, 0.999999):
+            assert inflated(literals(some, worth)) == some.tobytes()
+            tally["bytes in codes made for them, inflated by zlib"] += len(some)
+        if _PLANE <= len(some):
+            packed = bytes(Compression("gzip", 1).packer(1).chunk(some))
+            assert zlib.decompress(packed) == some.tobytes()
+
+
+def test_any_counts(tally: Counter[str]) -> None:
+    """Sixty planes whose symbols follow any law, of any length around the limits of blocks and stored pieces."""
+    random = np.random.default_rng(2026)
+    for _ in range(60):
+        symbols = int(random.integers(1, 257))
+        chances = random.random(symbols) ** random.uniform(0.1, 40) + 1e-9
+        size = int(
+            random.choice([random.integers(1, 300), random.integers(65_000, 66_000), random.integers(130_900, 131_200)])
+        )
+        data = random.permutation(256)[random.choice(symbols, size, p=chances / chances.sum())].astype(np.uint8)
+        assert inflated(literals(data, float(random.choice([0.5, 0.96, 0.9999])))) == data.tobytes()
+        tally["bytes in codes made for them, inflated by zlib"] += size
 
 
 @pytest.mark.parametrize("sigma", [2, 10, 40])
