@@ -284,7 +284,7 @@ class Corrector:
             None when the column is as in the raw data.
         """
         if self._module:
-            return self._module.rows(column, batch)
+            return self._module.rows(column, batch, events)
         result = np.empty((len(batch), *column.shape), np.float32)
         correct_together(self._uncorrected(column.shape, batch, events.tolist()), result)
         return result

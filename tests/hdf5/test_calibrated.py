@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from commands.cluster import psana
 from hdf5.comparison import compare
 
-from psanacli.calib import NewConstants, RunRange, Store, deploy, plan_deployment
+from psanacli.calib import Histogram, NewConstants, RunRange, Store, deploy, plan_deployment
 from psanacli.commands.main import run
 from psanacli.demo import Sample, write_sample
 from psanacli.errors import ConstantsError
@@ -176,6 +177,38 @@ def test_in_the_type_of_the_raw_images(sample: Sample, calib_dir: Path, opened: 
         assert group.attrs["_eventKeyStr"] == "calibrated"
         stored = file[f"{STORED}/pdscalibdata::CsPadPedestalsV1/{CSPAD}/pedestals"]
         assert stored.shape == (4, 8, 185, 388)
+
+
+def test_common_mode_in_the_type_of_the_raw_images(sample: Sample, calib_dir: Path, tmp_path: Path) -> None:
+    """Each section by itself gives what the whole image does; a common mode that is too large is not believed."""
+    calib = tmp_path / "calib"
+    shutil.copytree(calib_dir, calib)
+    put(calib, CSPAD, "common_mode", np.array([1, 4.0, 25, 100]))
+    with open_run(sample.datasource, roots=[sample.root]) as opened:
+        camera: Any = opened.detector(CSPAD)
+        event = opened.events[int(camera.event_numbers[0])]
+        raw, quads = camera.raw(event), event.get(CSPAD).quads
+        there = [8 * quad.quad + section for quad in quads for section in range(8) if quad.sectionMask >> section & 1]
+        level = np.zeros((32, 1, 1))
+        level[there[0]], level[there[1]] = 2.3, 8.6
+        noise = np.random.default_rng(3).normal(0, 2, raw.shape)
+        put(calib, CSPAD, "pedestals", (raw - level + noise).astype(np.float32))
+    out = made(sample, calib, tmp_path / "a.h5", "--calib", CSPAD, "--calib-form", "in-type", "-n", "4")
+    with open_run(sample.datasource, roots=[sample.root], calib_dir=calib) as opened:
+        camera = opened.detector(CSPAD)
+        before = raw.astype(np.float64) - camera.pedestals
+        image, good = before.copy(), (camera.status == 0).astype(np.uint8)
+        steps = Histogram(1000.0, 25, 100, unbonded=False).steps("Cspad", image.shape)
+        assert steps is not None
+        shift = steps.apply(image.reshape(-1), good.reshape(-1))
+        believed = (shift != 0) & (shift <= 4.0)
+        assert believed[there].tolist() == [True, False]
+        exact = np.where(believed[:, np.newaxis, np.newaxis], image, before) * camera.gain
+        rounded = np.where(exact < 0, np.ceil(exact - 0.5), np.floor(exact + 0.5)).astype(np.int16)
+    with h5py.File(out) as file:
+        group = file[f"{STEPS}/CalibCycle:0000/CsPad::ElementV2/{CSPAD}"]
+        assert np.array_equal(group["data"][0], rounded[there])
+        assert np.array_equal(group["common_mode"][0], np.where(believed, shift, -10000).astype(np.float32)[there])
 
 
 def test_aligned(sample: Sample, calib_dir: Path, opened: Run, tmp_path: Path) -> None:
