@@ -27,14 +27,6 @@ def command(wanted: Asked, as_json: bool) -> None:
         records = history.read(wanted.store.type_directory(source, name))
         found += [(record.values.get("cptime", ""), source, name, record) for record in records]
     found.sort(key=lambda row: row[0])
-    if as_json:
-        for _, source, name, record in found:
-            console.print_json_line({"detector": source, "type": name, "line": record.line, **record.values})
-        return
-    rows = [
-        (when, source, name, record.command, record.file, record.values.get("user"), record.comment)
-        for when, source, name, record in found
-    ]
     if not found:
         of = f"of {wanted.detector}" if wanted.detector else ""
         if not wanted.store.directory.is_dir():
@@ -43,4 +35,12 @@ def command(wanted: Asked, as_json: bool) -> None:
             f"{wanted.store.directory} has no history{of and ' '}{of}",
             "psana calib list shows the files",
         )
+    if as_json:
+        for _, source, name, record in found:
+            console.print_json_line({"detector": source, "type": name, "line": record.line, **record.values})
+        return
+    rows = [
+        (when, source, name, record.command, record.file, record.values.get("user"), record.comment)
+        for when, source, name, record in found
+    ]
     console.table(("when", "detector", "type", "what", "file", "user", "comment"), rows)

@@ -19,7 +19,7 @@ from psanacli.calib import (
     kind_of,
     type_of,
 )
-from psanacli.detector import JungfrauPiece
+from psanacli.detector import JungfrauPiece, those_with_pixels
 from psanacli.errors import NotFoundError, UsageError, did_you_mean
 from psanacli.run import Run, RunFiles, calib_directory, parse_datasource, resolve
 
@@ -92,7 +92,7 @@ class Target:
             Nothing would ever read what is deployed for it.
         """
         if not kind_of(source).pixels:
-            hint = those_with_pixels(self.runs[0]) if self._files else "detectors of images have them"
+            hint = _can_have_them(self.runs[0]) if self._files else "detectors of images have them"
             raise UsageError(f"{source} has no pixels, so nothing would read constants of them", hint)
 
     def sources(self, name: str | None) -> list[str]:
@@ -150,7 +150,7 @@ def constants_name(run: Run, name: str) -> str:
     try:
         kind_of(found)
     except UsageError as error:
-        raise UsageError(f"{found} has no pixels, and so no constants", those_with_pixels(run)) from error
+        raise UsageError(f"{found} has no pixels, and so no constants", _can_have_them(run)) from error
     return found
 
 
@@ -160,11 +160,10 @@ def whole_name(run: Run, name: str) -> str:
     return detector.whole if isinstance(detector, JungfrauPiece) else detector.name
 
 
-def those_with_pixels(run: Run) -> str:
+def _can_have_them(run: Run) -> str:
     """Return the sentence that names the detectors of a run that constants of pixels exist for."""
-    names = [name for name in run.detectors if _device(name) in KINDS and KINDS[_device(name)].pixels]
-    shown = [f"{name} ({alias})" if (alias := run.detector(name).alias) else name for name in names]
-    return f"in this run {', '.join(shown)} can have them" if shown else "detectors of images have them"
+    shown = ", ".join(those_with_pixels(run))
+    return f"in this run {shown} can have them" if shown else "detectors of images have them, and this run has none"
 
 
 def no_constants(store: Store, what: str = "") -> NotFoundError:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.detector import AreaDetector, find_detector
+from psanacli.detector import AreaDetector, find_detector, those_with_pixels
 from psanacli.errors import DataError, NotFoundError, UsageError
 from psanacli.run import Objects, PayloadError, Run
 from psanacli.xtc import Batch
@@ -17,6 +17,12 @@ Stack = NDArray[np.uint16]
 
 _CSPAD = "CsPad.Data"
 _QUADS = "quads.data"
+
+
+def _with_images(run: Run) -> str:
+    """Return the sentence that names the detectors that can have dark runs."""
+    names = ", ".join(those_with_pixels(run))
+    return f"in this run {names} can have one" if names else "no detector of this run has images"
 
 
 class Frames:
@@ -54,11 +60,13 @@ class Frames:
         self.source = source
         found = find_detector(run, source)
         if not isinstance(found, AreaDetector):
-            raise UsageError(f"{source} is no area detector", f"its types are {', '.join(found.types)}")
+            called = f"{source} ({found.alias})" if found.alias else source
+            what = f"its objects are {', '.join(found.types)}" if found.types else "no event has an object of it"
+            raise UsageError(f"{called} has no images, and so no dark: {what}", _with_images(run))
         self.detector: AreaDetector = found
         keys = found.image_keys
         if not keys or not found.shape:
-            raise NotFoundError(f"run {run.number} has no images of {source}")
+            raise NotFoundError(f"run {run.number} has no images of {source}", _with_images(run))
         self.objects: Objects = run.table.objects(keys[0].xtc_type, keys[0].source)
         self.numbers: NDArray[np.int64] = np.asarray(self.objects.event, np.int64)
         self.stored: NDArray[np.bool_] = self.objects.stored

@@ -6,7 +6,7 @@ from psanacli.detector.cameras import Camera, Fccd960
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import has_image
 from psanacli.detector.jungfrau_segments import JungfrauPiece, SegmentedJungfrau
-from psanacli.detector.lookup import find_detector
+from psanacli.detector.lookup import find_detector, those_with_pixels
 from psanacli.detector.monitors import Encoder, Ipimb, OceanOptics, Tdc, UsdUsb
 from psanacli.detector.panels import Cspad, Cspad2x2, Pnccd
 from psanacli.detector.ranged import Epix10ka, Jungfrau, RangedDetector
@@ -53,4 +53,5 @@ __all__ = [
     "find_detector",
     "has_image",
     "image_shape",
+    "those_with_pixels",
 ]

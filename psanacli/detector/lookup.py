@@ -94,5 +94,12 @@ def class_of(found: FoundDetector) -> type[Detector]:
     return record_class(found.types)
 
 
+def those_with_pixels(run: Run) -> list[str]:
+    """Return the names, with aliases, of the detectors of a run that constants of pixels exist for."""
+    devices = {name: name.partition(":")[2].split(".")[0] for name in run.detectors}
+    found = [name for name, device in devices.items() if device in KINDS and KINDS[device].pixels]
+    return [f"{name} ({alias})" if (alias := run.detector(name).alias) else name for name in found]
+
+
 def _device(found: FoundDetector) -> str:
     return found.source.name.partition(":")[2].split(".")[0]

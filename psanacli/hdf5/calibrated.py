@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.detector import AreaDetector, correct_together, find_detector, has_image, image_shape
+from psanacli.detector import (
+    AreaDetector,
+    correct_together,
+    find_detector,
+    has_image,
+    image_shape,
+    those_with_pixels,
+)
 from psanacli.errors import ConstantsError, UsageError
 from psanacli.hdf5 import calibstore, cspad_module
 from psanacli.hdf5.layout import DatasetLayout, TypeLayout, type_layout
@@ -117,7 +124,8 @@ class Images:
             if corrected is not None:
                 self.wanted[key] = corrected
         if not options.missing_ok:
-            patterns.check("no detector with images")
+            there = ", ".join(those_with_pixels(planner.run))
+            patterns.check("no detector with images", f"there are {there}" if there else "the run has none")
 
     def _keys(self, patterns: Patterns) -> Iterator[Key]:
         """Give the keys of the images, one for each detector: of several versions of its type the newest."""

@@ -64,8 +64,10 @@ class Patterns:
         match = self._sources.get(pattern)
         return match is not None and match.matches(source)
 
-    def check(self, none: str = "nothing in the run") -> None:
+    def check(self, none: str = "nothing in the run", otherwise: str = "psana info shows what is in the run") -> None:
         """Raise if a pattern matched nothing; `none` is what the message calls that.
+
+        With `otherwise` as the hint where no name is near.
 
         Raises
         ------
@@ -74,7 +76,7 @@ class Patterns:
         """
         for pattern in (*self._include, *self._exclude):
             if pattern not in self._used:
-                near = did_you_mean(pattern, sorted(self._seen), "psana info shows what is in the run")
+                near = did_you_mean(pattern, sorted(self._seen), otherwise)
                 raise NotFoundError(f"{none} matches {pattern!r}", f"{near} (--missing-ok to go on)")
 
 
