@@ -42,8 +42,19 @@ class Asked:
     def named(self) -> str:
         """Return the detector as it was named, which it has to be."""
         if self.detector is None:
-            raise click.UsageError("which detector? Say -d NAME")
+            there = self._there()
+            raise click.UsageError("which detector? Say -d NAME" + (f"; there are {', '.join(there)}" if there else ""))
         return self.detector
+
+    def _there(self) -> list[str]:
+        """Return the names of the detectors that may be meant."""
+        from psanacli.detector import those_with_pixels
+        from psanacli.run import open_runs
+
+        if not self.datasource:
+            return self.store.sources()
+        with open_runs(list(self.datasource), roots=self.root)[0] as run:
+            return those_with_pixels(run)
 
     def source(self) -> str:
         """Return the full name of the detector, which has to be named."""

@@ -76,7 +76,9 @@ def _pair_option(name: str, metavar: str, text: str) -> Callable[[common.F], com
     help="So many events tell where the values of a pixel are.  [default: robust 64, psana 50 or 500]",
 )
 @_pair_option("--quantiles", "LOW,HIGH", "With psana: of the sample, what is averaged.  [default: 0.05,0.95]")
-@click.option("--gate-sigmas", type=float, metavar="X", help="Half the width of what is averaged.  [default: 6]")
+@click.option(
+    "--gate-sigmas", type=float, metavar="X", help="Half the width of what is averaged, in sigmas.  [default: 6]"
+)
 @click.option("--missing-ok", is_flag=True, help="Missing gain ranges, or events of a list, are no error.")
 @click.option(
     "--injection",
@@ -87,8 +89,9 @@ def _pair_option(name: str, metavar: str, text: str) -> Callable[[common.F], com
 @common.output
 @click.option("--png", type=click.Path(dir_okay=False), metavar="FILE", help="Draw the result as PNG.")
 @deploying(
-    runs="With --deploy: for these runs.  [default: last run-end]",
-    force="With --deploy: also if it replaces or hides other files, or most pixels are bad.",
+    runs="With --deploy: for these runs.  [default: from the last of the dark runs on]",
+    force="With --deploy: also if it replaces or hides other files, more than a tenth of the pixels are bad, or the "
+    "events are fewer than 20.",
 )
 @common.dry_run
 @common.overwrite

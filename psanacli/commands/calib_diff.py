@@ -47,7 +47,7 @@ def command(
     """
     from psanacli.calib import Difference, compare, read_array
     from psanacli.commands.constants import check_type
-    from psanacli.errors import CheckFailed, UsageError
+    from psanacli.errors import CheckFailed, NotFoundError, UsageError
 
     check_type(kind)
     files.check_new([Path(png)] if png else [], overwrite)
@@ -71,6 +71,9 @@ def command(
         types = [""]
     elif any(side is None for side in sides) and len(types) != 1:
         raise click.UsageError("which type of constants is the file? Say --type TYPE")
+    if not types:
+        runs = " or ".join(f"run {side.the_run()} in {side.store.directory}" for side in sides if side is not None)
+        raise NotFoundError(f"no constants of {detector} apply to {runs}", "psana calib list shows the files")
     for name in types:
         arrays = []
         for word, side, source in zip((first, second), sides, names, strict=True):

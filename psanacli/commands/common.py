@@ -66,7 +66,8 @@ class WithExamples(click.Command):
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             known = [name for parameter in self.get_params(ctx) for name in parameter.opts if name.startswith("--")]
-            hint = did_you_mean(error.option_name, known)
+            # One letter is near to nothing.
+            hint = did_you_mean(error.option_name, known) if error.option_name.startswith("--") else ""
             raise click.UsageError(
                 f"there is no option {error.option_name}" + (f"; {hint}" if hint else ""), ctx
             ) from error
@@ -175,6 +176,21 @@ def events_of(text: str) -> slice | str:
     return event_slice(text) if _SLICE.fullmatch(text) else text
 
 
+def first_events(events: slice | str | None, number: int | None) -> slice | str | None:
+    """Return the events that ``--events`` or ``-n`` mean.
+
+    Raises
+    ------
+    click.UsageError
+        Both are given.
+    """
+    if number is None:
+        return events
+    if events is not None:
+        raise click.UsageError("--events and -n exclude each other")
+    return slice(0, number)
+
+
 def choose(runs: Sequence[Run], events: slice | str | None, where: str | None, missing_ok: bool = False) -> Chosen:
     """Return the events of runs that ``--events`` and ``--where`` choose.
 
@@ -254,6 +270,18 @@ events = click.option(
     type=events_of,
     metavar="A:B:C|N|LIST|-",
     help="Only these events: a Python slice, one number, or the ids of a list in a file or on standard input (-).",
+)
+include = click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only this: type, source, alias or TYPE__SOURCE; may be repeated.",
+)
+exclude = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Not this: type, source, alias or TYPE__SOURCE; may be repeated.",
 )
 missing_ok = click.option("--missing-ok", is_flag=True, help="Events of a list that are not in the data are no error.")
 any_missing_ok = click.option(

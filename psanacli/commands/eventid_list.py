@@ -43,6 +43,7 @@ ABSENT = "-"
 )
 @common.datasource
 @common.events
+@common.number
 @common.where
 @common.missing_ok
 @common.outside
@@ -61,6 +62,7 @@ ABSENT = "-"
 def command(
     datasource: tuple[str, ...],
     events: slice | str | None,
+    number: int | None,
     where: str | None,
     missing_ok: bool,
     joining: Joining,
@@ -86,14 +88,14 @@ def command(
     show = _print_json if as_json else _print_tsv if tsv else _print_table
     source, follow = following.parsed(datasource, root)
     if follow:
-        if events is not None or joining.requests:
-            excluded = "--events and --with are for runs that are there"
+        if events is not None or number is not None or joining.requests:
+            excluded = "--events, -n and --with are for runs that are there"
             raise UsageError("--follow lists all events that come, or those of --where", excluded)
         _follow(following.batches(source), where, names, show)
         return
     runs = open_runs(source)
     joining.join_to(runs)
-    chosen = common.choose(runs, events, where, missing_ok)
+    chosen = common.choose(runs, common.first_events(events, number), where, missing_ok)
     tables = [EventTable(run, names) for run in runs]
     for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
         with run:

@@ -30,6 +30,7 @@ from psanacli.commands.joining import Joining
 @common.datasource
 @common.where
 @common.events
+@common.number
 @common.missing_ok
 @common.outside
 @common.output
@@ -42,6 +43,7 @@ def command(
     datasource: tuple[str, ...],
     where: str | None,
     events: slice | str | None,
+    number: int | None,
     missing_ok: bool,
     joining: Joining,
     output: str | None,
@@ -65,7 +67,7 @@ def command(
     end = following.wait_for_end(datasource, root)
     runs = open_runs(end.datasource)
     joining.join_to(runs)
-    chosen = common.choose(runs, events, where, missing_ok)
+    chosen = common.choose(runs, common.first_events(events, number), where, missing_ok)
     lists = [EventList.of(some) for some in chosen.events]
     if output is not None:
         EventList.joined(lists).write(output, remarks=[console.command_line()])

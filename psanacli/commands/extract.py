@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @common.events
 @common.where
 @common.number
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
+@common.include
+@common.exclude
 @common.any_missing_ok
 @click.option("--calib", is_flag=True, help="Copy the calibration directory of the experiment along.")
 @click.option("--calib-dir", type=click.Path(file_okay=False), metavar="DIR", help="With --calib: copy this directory.")
@@ -81,18 +81,17 @@ def command(
     from psanacli.run import open_runs
     from psanacli.run.extract import plan_extraction
 
-    if events is not None and number is not None:
-        raise click.UsageError("--events and -n exclude each other")
+    events = common.first_events(events, number)
     if output is None and not dry_run:
         raise click.UsageError("-o DIR is missing: the directory of the extracted run")
     if calib_dir and not calib:
         raise click.UsageError("--calib-dir goes with --calib")
     team = Team.from_options(jobs)
-    chosen = events if isinstance(events, slice) else slice(0 if number is not None else None, number)
+    chosen = events if isinstance(events, slice) else slice(None)
     end = team.once(lambda: following.wait_for_end(datasource, root))
     with ExitStack() as closing:
         runs = [closing.enter_context(run) for run in open_runs(end.datasource)]
-        found = common.numbers(team, runs, events if number is None else chosen, where, missing_ok)
+        found = common.numbers(team, runs, events, where, missing_ok)
         plans: list[Extraction] = []
         for run, some in zip(runs, found, strict=True):
             if some is None or len(some):

@@ -182,8 +182,10 @@ def _answer(error: BaseException, verbose: bool) -> int:
         console.error(error.message, error.hint)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in _EXIT_CODES:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        console.error(f"{where}{error.strerror}")
+        if error.filename is None:
+            console.error(str(error.strerror), "that is of standard output, or of a temporary file (in TMPDIR)")
+        else:
+            console.error(f"{error.filename}: {error.strerror}")
         return _EXIT_CODES[error.errno]
     place = traceback.extract_tb(error.__traceback__)[-1]
     console.error(

@@ -53,8 +53,8 @@ def _steps(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 )
 @common.datasource
 @common.output
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only this: type, source, alias or TYPE__SOURCE.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Not this: type, source, alias or TYPE__SOURCE.")
+@common.include
+@common.exclude
 @common.any_missing_ok
 @click.option(
     "--epics",
@@ -155,15 +155,14 @@ def command(
     from psanacli.parallel import Team
     from psanacli.run import open_runs
 
-    if events is not None and number is not None:
-        raise click.UsageError("--events and -n exclude each other")
+    events = common.first_events(events, number)
     options = TranslateOptions(
         include=include,
         exclude=exclude,
         missing_ok=missing_ok,
         epics=epics,
         compression=Compression.parse(compression),
-        events=events if isinstance(events, slice) else slice(0 if number is not None else None, number),
+        events=events if isinstance(events, slice) else slice(None),
         steps=steps,
         configure_events=not no_configure_events,
         aligned=aligned,
@@ -184,7 +183,7 @@ def command(
         hint = "put {run} into the name: '{exp}-r{run:04d}.h5'"
         raise UsageError(f"several runs would be written to {paths[0]}", hint)
     team.once(lambda: joining.join_to(runs))
-    numbers = common.numbers(team, runs, events if number is None else slice(0, number), where, missing_ok)
+    numbers = common.numbers(team, runs, events, where, missing_ok)
     words = {"job": job_name(datasource), "command": console.command_line()}
     problems: list[FileProblem] = []
     damaged = False

@@ -89,7 +89,7 @@ class EventList:
         try:
             data = Path(path).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            hint = "give A:B:C, a number, a file with a list of events, or - for standard input"
+            hint = "give a file with an event a line, or - for standard input; --events also takes A:B:C and a number"
             raise NotFoundError(f"there is no list of events {os.fspath(path)!r}: {error.strerror}", hint) from None
         return cls.parse(data, os.fspath(path))
 

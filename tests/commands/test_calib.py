@@ -135,7 +135,7 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         (["calib", "shwo", *here], 2, "did you mean show"),
         (["calib", "show", *here, "--run", 1, "--type", "pedestal"], 2, "did you mean pedestals"),
         (["calib", "show", *here, "--run", 1, "-d", "opal"], 3, "XppGon.0:Opal1000.0"),
-        (["calib", "which", *here, "--run", 1], 2, "which detector?"),
+        (["calib", "which", *here, "--run", 1], 2, "which detector? Say -d NAME; there are XppGon.0:Opal1000.0"),
         ([*deploy, "--type", "pedestals"], 2, "which detector and type"),
         ([*deploy[:-1], "9-1", "--type", "pedestals", "-d", "XppGon.0:Opal1000.0"], 2, "did you mean 1-9"),
         ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Opal1000.0", "--format", "%s %s"], 2, "--format"),
@@ -143,6 +143,7 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         ([*deploy, "--type", "pedestals", "-d", "XppGon.0:Epix100a.0"], 6, "have the shape (704, 768)"),
         (["calib", "list", "--calib-dir", tmp_path / "nowhere"], 3, "nowhere does not exist"),
         (["calib", "history", *here], 3, "has no history"),
+        (["calib", "history", *here, "--json"], 3, "has no history"),
         (
             ["calib", "deploy", tmp_path / "pad.txt", *deploy[3:], "--type", "pedestals", "-d", "XppGon.0:Opal1000.0"],
             3,
@@ -150,6 +151,7 @@ def test_wrong_words(store: Store, tmp_path: Path) -> None:
         ),
         (["calib", "check", "--calib-dir", tmp_path / "nowhere"], 3, "does not exist"),
         (["calib", "diff", 1, 2, *here], 2, "which detector?"),
+        (["calib", "diff", 1, 2, *here, "-d", "XppGon.0:Opal1000.0"], 3, "apply to run 1 in"),
         ([*deploy, "--type", "pedestals", "-d", "XppLas.0:Acqiris.0"], 2, "XppLas.0:Acqiris.0 has no pixels"),
     ):
         got, _, errors = psana(*words)

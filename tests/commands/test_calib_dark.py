@@ -160,7 +160,9 @@ def test_usage_errors(camera: str) -> None:
     for words in (("--run", "1-2"), ("--values", "5"), ("--values", "9,2"), ("--share", "2"), ("--method", "best")):
         assert call(camera, "-d", CAMERA.name, *words).exit_code == 2, words
     beam = call(camera, "-d", "EBeam")
-    assert beam.exit_code == 2 and "no area detector" in beam.output
+    assert beam.exit_code == 2 and "EBeam has no images, and so no dark: its objects are Bld." in beam.output
+    assert f"in this run {CAMERA.name} can have one" in beam.output
+    assert f"Say -d NAME; there are {CAMERA.name}" in call(camera).output
 
 
 @pytest.mark.skipif(not MPIEXEC.exists(), reason="no mpiexec")

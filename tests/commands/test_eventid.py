@@ -78,6 +78,8 @@ def test_list_as_json_always_tells_which_event(psana, data):
         (["--columns", "EBaem.x"], 3, "did you mean EBeam"),
         (["--where", "number = 3"], 2, "         ^"),
         (["--tsv", "--json"], 2, "exclude each other"),
+        (["--events", "1", "-n", "2"], 2, "--events and -n exclude each other"),
+        (["-x"], 2, "there is no option -x\n"),
         (["--events", "5:2"], 2, "is empty"),
         (["--events", "100:"], 3, "no event 100"),
         (["--events", "nothing.txt"], 3, "no list of events 'nothing.txt'"),
@@ -93,6 +95,12 @@ def test_an_empty_list_is_a_list(psana, data):
     assert ran.out == "" and "0 of 12 events are chosen" in ran.err
     Path("empty.txt").write_text("# nothing\n")
     assert psana("eventid", "list", data, "--events", "empty.txt", "--json").out == ""
+
+
+def test_the_first_events(psana, data):
+    assert len(psana("eventid", "list", data, "-n", "2", "--json").lines) == 2
+    lines = psana("eventid", "select", data).lines
+    assert psana("eventid", "select", data, "-n", "3").lines == lines[:3]
 
 
 def test_select_prints_and_writes_a_list(psana, data):
