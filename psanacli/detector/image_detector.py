@@ -40,6 +40,7 @@ class ImageDetector(Detector):
         # Of several versions in an event the newest counts.
         self._images = sorted(images, key=lambda reader: reader.key.xtc_type.version or 0, reverse=True)
         self._rooms = Rooms()
+        self._config_known: tuple[object, Record | None] = None, None
 
     # Raw images
 
@@ -249,11 +250,14 @@ class ImageDetector(Detector):
         if not self.config_types:
             return None
         config = self._run.config
-        now = config if event is None else config.at(event)
-        for key in now:
-            if key.source.same_as(self.source) and key.xtc_type.name.startswith(self.config_types):
-                return now[key]
-        return None
+        now = config.start if event is None else config.at(event)
+        known, found = self._config_known
+        if now is not known:  # it is one object as long as nothing changes
+            keys = (key for key in now if key.source.same_as(self.source))
+            chosen = next((key for key in keys if key.xtc_type.name.startswith(self.config_types)), None)
+            found = None if chosen is None else now[chosen]
+            self._config_known = now, found
+        return found
 
     def gain_map(self, event: Event | None = None) -> NDArray[Any] | None:
         """Return the factors of pixels that the configuration tells, None when it tells none."""

@@ -80,7 +80,7 @@ class Reader:
     def _load(self, row: int, before: _Block) -> _Block:
         """Read the block that begins with `row`."""
         count = 1
-        if row == before.first + len(before.starts) and before.starts:
+        if row == before.first + len(before.starts) and before.starts and self.objects.size[row] < _AHEAD:
             count = min(4 * len(before.starts), _ROWS_AHEAD, len(self.objects) - row)
             sums = np.cumsum(self.objects.size[row : row + count])
             count = max(1, int(np.searchsorted(sums, _AHEAD, side="right")))
