@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import zlib
 from collections import Counter
@@ -226,3 +229,19 @@ def test_a_sample_that_tells_little() -> None:
 def test_repeats_are_found_where_there_are_some() -> None:
     rows = np.tile(np.random.default_rng(3).integers(0, 256, 256), 1024).astype(np.uint8)
     assert len(Compression("gzip", 1).packer(1).chunk(rows)) < len(rows) / 50
+
+
+def test_the_same_bytes_whatever_was_in_memory() -> None:
+    """Planes of literals and stored ones: memory that is filled with anything, other work before, threads, files."""
+    found = set()
+    for filling in (0, 170):
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("packing.py"))],
+            env={**os.environ, "MALLOC_PERTURB_": str(filling), "PYTHONMALLOC": "malloc"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1
+    assert len(found.pop().split()) == 24
