@@ -208,15 +208,20 @@ static void put_stored(BitWriter *writer, const uint8_t *data, int64_t size) {
 PSANACLI_CLONES
 static void pair_codes(const uint32_t *codes, uint32_t *pairs) {
     uint32_t low[256], length[256];
+    int least = 0, most = 255; /* bytes that occur; planes of images have few values, side by side */
     for (int k = 0; k < 256; k++) {
         low[k] = codes[k] & 0xFFFF;
         length[k] = codes[k] >> 16;
     }
-    for (int second = 0; second < 256; second++) {
+    while (least < most && !length[least])
+        least++;
+    while (least < most && !length[most])
+        most--;
+    for (int second = least; second <= most; second++) {
         uint32_t code = low[second], extent = length[second], *row = pairs + (second << 8);
         if (!extent)
             continue; /* it does not occur */
-        for (int first = 0; first < 256; first++)
+        for (int first = least; first <= most; first++)
             row[first] = low[first] | code << length[first] | (length[first] + extent) << PAIR_BITS;
     }
 }
