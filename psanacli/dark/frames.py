@@ -129,12 +129,12 @@ class Frames:
             return np.empty((0, self.pixels), np.uint16)
 
     def _read(self, rows: NDArray[np.integer], out: Stack | None = None) -> Stack:
-        payload = self.run.read(self.objects, rows)
+        payload = self.run.payloads.read(self.objects, rows)
         configs = self.objects.config[rows]
         stacks = []
         for config in np.unique(configs).tolist():
             same = configs == config
-            layout = self.run.layout(self.objects, config)
+            layout = self.run.payloads.layout(self.objects, config)
             starts, sizes = payload.starts[same], payload.sizes[same]
             fits = layout.fits(payload.buffer, starts, sizes)
             place = out if out is not None and len(out) == np.count_nonzero(fits) else None
@@ -170,8 +170,8 @@ class Frames:
         if not self.objects.key.xtc_type.name.startswith(_CSPAD):
             return np.zeros(0, np.bool_)
         row = int(np.flatnonzero(self.objects.stored)[0])
-        payload = self.run.read(self.objects, np.array([row]))
-        layout = self.run.layout(self.objects, int(self.objects.config[row]))
+        payload = self.run.payloads.read(self.objects, np.array([row]))
+        layout = self.run.payloads.layout(self.objects, int(self.objects.config[row]))
         absent = np.ones((4, self.shape[0] // 4), np.bool_)
         for quad in layout.batch(payload.buffer, payload.starts, payload.sizes)[0].quads:
             absent[quad.quad] = quad.sectionMask >> np.arange(absent.shape[1]) & 1 == 0

@@ -167,9 +167,9 @@ class Acqiris(RecordDetector):
             found = [self.waveforms(event, aligned=aligned) for event in events]
             values, times = (np.stack([one[part] for one in found if one is not None]) for part in (0, 1))
             return WaveformBlock(events, values, times)
-        payload = self._run.read(objects, rows)
+        payload = self._run.payloads.read(objects, rows)
         number = int(objects.config[rows[0]])
-        batch = self._run.layout(objects, number).batch(payload.buffer, payload.starts, payload.sizes)
+        batch = self._run.payloads.layout(objects, number).batch(payload.buffer, payload.starts, payload.sizes)
         stored, positions = batch.column("data.waveforms"), batch.column("data.timestamp.pos")
         config = self._run.config.record(number)
         values, times = _placed(config, stored, positions, batch.column("data.nbrSamplesInSeg"), aligned)

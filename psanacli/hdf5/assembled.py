@@ -145,7 +145,7 @@ def with_pieces(
         configs = np.stack([each.config for each in mine], axis=1)
         for config in np.unique(configs, axis=0):
             same = np.flatnonzero((configs == config).all(axis=1))
-            layouts = [run.layout(each, int(number)) for each, number in zip(mine, config, strict=True)]
+            layouts = [run.payloads.layout(each, int(number)) for each, number in zip(mine, config, strict=True)]
             good, blocks = _read(run, mine, layouts, same)
             parts = [
                 layout.batch(block.buffer, block.starts, block.sizes)
@@ -166,16 +166,16 @@ def _read(
     long = [each.size[rows] >= layout.needed for each, layout in zip(pieces, layouts, strict=True)]
     rows = rows[np.logical_and.reduce(long)]
     try:
-        return rows, run.read_many([piece.select(rows) for piece in pieces])
+        return rows, run.payloads.read_many([piece.select(rows) for piece in pieces])
     except PayloadError:
         rows = np.array([row for row in rows.tolist() if _readable(run, pieces, row)], np.int64)
-        return rows, run.read_many([piece.select(rows) for piece in pieces])
+        return rows, run.payloads.read_many([piece.select(rows) for piece in pieces])
 
 
 def _readable(run: Run, pieces: Sequence[Objects], row: int) -> bool:
     try:
         for each in pieces:
-            run.read(each, np.array([row]))
+            run.payloads.read(each, np.array([row]))
     except PayloadError:
         return False
     return True

@@ -133,7 +133,7 @@ class Worker:
                 yield Piece(number, first + row, 0, packer.chunk_of(np.empty(0, np.uint8), *blank))
                 continue
             within, sizes = places[row]
-            with self.run.lent(part.objects, first + row - part.first) as (descriptor, begin):
+            with self.run.payloads.lent(part.objects, first + row - part.first) as (descriptor, begin):
                 yield Piece(number, first + row, 0, packer.chunk_of(descriptor, begin + within, sizes))
 
     def _rows(self, table: Table, column: Column, span: Span, first: int, stop: int, encoder: Encoder) -> Array:

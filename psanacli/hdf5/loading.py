@@ -150,10 +150,10 @@ class Loader:
         around = [None if whole else self._spare.read(each.part.table, each.objects) for each in wanted]
         rest = [each for each, batch in zip(wanted, around, strict=True) if batch is None]
         try:
-            payloads = self.run.read_many([each.objects for each in rest])
+            payloads = self.run.payloads.read_many([each.objects for each in rest])
         except PayloadError:
             rest = [self._readable(each, filled) for each in rest]
-            payloads = self.run.read_many([each.objects for each in rest])
+            payloads = self.run.payloads.read_many([each.objects for each in rest])
         others = (each.span(self._batches(each, payload, filled)) for each, payload in zip(rest, payloads, strict=True))
         return [
             next(others) if batch is None else each.span([(each.rows, batch)], partial=True)
@@ -188,7 +188,7 @@ class Loader:
         sound = np.ones(len(wanted.rows), bool)
         for index in range(len(sound)):
             try:
-                self.run.read(wanted.objects, slice(index, index + 1))
+                self.run.payloads.read(wanted.objects, slice(index, index + 1))
             except PayloadError:
                 sound[index] = False
         if sound.all():

@@ -76,8 +76,8 @@ def add(planner: Planner) -> None:
                 planner.plan.notes.append(f"{path}: of several objects with this name the first is stored")
                 continue
             try:
-                bound = planner.run.layout(history, -1)
-                one = bound.one(planner.run.read_one(history, row))
+                bound = planner.run.payloads.layout(history, -1)
+                one = bound.one(planner.run.payloads.read_one(history, row))
                 value = value_of(path, layout, one, planner.recipes)
             except DataError as error:
                 planner.plan.notes.append(f"{path}: cannot be decoded, left out: {error.message}")

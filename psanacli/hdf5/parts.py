@@ -52,4 +52,4 @@ def config_inside_of(run: Run, objects: Objects) -> Record | None:
         offset=np.where(plain, objects.offset - objects.product.offset, objects.offset),
         size=np.where(plain, size, objects.size),
     )
-    return decode(named(name), run.read(configs, stored[:1])[0])
+    return decode(named(name), run.payloads.read(configs, stored[:1])[0])

@@ -334,8 +334,8 @@ class Planner:
             if known is not None:
                 return known
             try:
-                payload = self.run.read_one(objects, row)
-                bound = bind(objects.key.xtc_type, config) if config else self.run.layout(objects, number)
+                payload = self.run.payloads.read_one(objects, row)
+                bound = bind(objects.key.xtc_type, config) if config else self.run.payloads.layout(objects, number)
                 columns = columns_of(layout, bound.one(payload), self.recipes)
             except DataError as error:
                 failure = failure or error.message

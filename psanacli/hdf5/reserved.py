@@ -118,7 +118,7 @@ class Reserved:
         """
         to = self._places[dataset][rows, None] + np.cumsum(sizes, axis=1) - sizes
         try:
-            run.copy(places, within, sizes, self._descriptor, to)
+            run.payloads.copy(places, within, sizes, self._descriptor, to)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written: {error.strerror}") from error
 

@@ -24,7 +24,7 @@ Ints = NDArray[np.int64]
 
 def layout_of(run: Run, table: Table, objects: Objects, config: int) -> Layout:
     """Return the layout of the objects of a table with a configuration object, by its number in the timeline."""
-    return bind(objects.key.xtc_type, table.config) if table.config else run.layout(objects, config)
+    return bind(objects.key.xtc_type, table.config) if table.config else run.payloads.layout(objects, config)
 
 
 class Spare:
@@ -58,7 +58,7 @@ class Spare:
         spared = self._known[place]
         if spared is None:
             return None
-        block = self.run.read_around(places, spared)
+        block = self.run.payloads.read_around(places, spared)
         if not layout.fits(block.buffer, block.starts, block.sizes).all():
             return None
         batch = layout.batch(block.buffer, block.starts, block.sizes)
@@ -89,7 +89,7 @@ class Spare:
 
     def _spared(self, table: Table, places: Objects, layout: Layout) -> Ints | None:
         """Return the stretches that need not be read, from one payload; None if there are none, or they are needed."""
-        block = self.run.read(places, np.zeros(1, np.int64))
+        block = self.run.payloads.read(places, np.zeros(1, np.int64))
         one = layout.batch(block.buffer, block.starts, block.sizes)
         found = self._large(table, one)
         if found is None:

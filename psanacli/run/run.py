@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,35 +13,29 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.errors import NotFoundError, UsageError
+from psanacli.errors import UsageError
 from psanacli.outside import DEFAULT_TOLERANCE, OutsideTable
 from psanacli.run.access import Finder
 from psanacli.run.blocks import Block, blocks_of, dataset_of
 from psanacli.run.codes import EventCodes
-from psanacli.run.columns import MAX_BYTES, Column
-from psanacli.run.config import Config, aliases_of
+from psanacli.run.columns import MAX_BYTES
+from psanacli.run.config import Config
 from psanacli.run.detectors import Detector, Detectors
 from psanacli.run.epics import Epics
 from psanacli.run.events import Events
 from psanacli.run.experiments import Experiment, calib_directory
 from psanacli.run.expressions import Expression, RunColumns
 from psanacli.run.indexes import IndexUse, open_table
-from psanacli.run.joined import Joined, JoinedColumn, join, joined_column, table_of
-from psanacli.run.names import DetectorNames, ambiguous
-from psanacli.run.objects import Places
+from psanacli.run.joined import Joined, join, table_of
+from psanacli.run.named import Named
 from psanacli.run.origins import Origins
 from psanacli.run.payloads import Payloads
-from psanacli.run.pieces import WholeColumn, WholeReader, Wholes
-from psanacli.run.readers import Reader, Readers, ReadersByKey
-from psanacli.run.reading import PayloadBlock
 from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import DELIVERED, FileProblem, RunTable
 from psanacli.run.steps import Steps
 from psanacli.run.streams import Stream, clock_of, streams_of
 from psanacli.run.tables import DEFAULT_RULES, Counters, Joining, Rules
 from psanacli.run.unchanged import FileState, states_of
-from psanacli.run.unknown import unknown_types
-from psanacli.xtc import Layout, Source
 
 if TYPE_CHECKING:
     import xarray
@@ -50,7 +43,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 26
 
 
-class Run:
+class Run(Named):
     """A run: its events, and everything recorded with them.
 
     A run holds open files; use it in a ``with`` block, or `close` it.  Threads may share it.
@@ -94,11 +87,7 @@ class Run:
         if table is None:
             table, self.index = open_table(files.files, files.run, rules, index=index)
         self.table = table
-        self._payloads = Payloads(self.table, states)
-        self.by_name: dict[str, Reader | Readers | WholeReader] = {}
-        """What `reader` gave, by name."""
-        self.joined: dict[str, Joined] = {}
-        """What `join` made of values from outside, by name."""
+        super().__init__(Payloads(table, states))
 
     @property
     def experiment(self) -> Experiment:
@@ -114,11 +103,6 @@ class Run:
     def number(self) -> int:
         """The run number of the file names."""
         return self.files.run
-
-    @property
-    def payloads(self) -> Payloads:
-        """What reads payloads, and any other bytes of its files."""
-        return self._payloads
 
     @cached_property
     def _clock(self) -> tuple[np.datetime64, np.datetime64] | None:
@@ -153,7 +137,7 @@ class Run:
     @cached_property
     def origins(self) -> Origins:
         """Where the datagrams are in the big files."""
-        return Origins(self._payloads)
+        return Origins(self.payloads)
 
     @cached_property
     def config(self) -> Config:
@@ -162,85 +146,18 @@ class Run:
         delivered = np.flatnonzero(np.isin(self.table.groups["action"], DELIVERED))
         first = int(groups[0]) if len(groups) else int(delivered[-1]) if len(delivered) else -1
         last = len(self.table.groups) - 1
-        return Config(self.table.config, self._payloads.config, lambda: self.aliases, first, last)
-
-    @cached_property
-    def aliases(self) -> dict[str, Source]:
-        """Sources by the names that the data acquisition gave them."""
-        return aliases_of(self.table.config, self._payloads.config)
+        return Config(self.table.config, self.payloads.config, lambda: self.aliases, first, last)
 
     @cached_property
     def epics(self) -> Epics:
         """The EPICS variables: a mapping by name or alias, each with its whole history."""
         known = self.index.index.epics if self.index.index is not None else None
-        return Epics(self._payloads, len(self.table.groups) - 1, known)
+        return Epics(self.payloads, len(self.table.groups) - 1, known)
 
     @cached_property
     def steps(self) -> Steps:
         """The steps (calib cycles), with their scan values."""
         return Steps(self.table, self.config, lambda some: self.events[some])
-
-    @cached_property
-    def names(self) -> DetectorNames:
-        """All names of its detectors."""
-        keys = [(key.xtc_type.name, key.source) for key in self.readers]  # no object is looked for yet
-        return DetectorNames(keys, self.aliases)
-
-    @cached_property
-    def wholes(self) -> Wholes:
-        """Detectors that come in pieces, each a source of its own, by full name."""
-        return Wholes(self._payloads, self.readers, self.names, self.aliases)
-
-    @cached_property
-    def all_names(self) -> DetectorNames:
-        """All names of its sources: also of those that have nothing but configuration, or types that are not known."""
-        keys = [(key.xtc_type.name, key.source) for key in self.readers]
-        keys += [(history.key.xtc_type.name, history.key.source) for history in self.table.config.histories.values()]
-        keys += [(unknown.name, unknown.source) for unknown in unknown_types(self.table)]
-        return DetectorNames(keys, self.aliases)
-
-    @cached_property
-    def readers(self) -> ReadersByKey:
-        """What gives the objects of events, by type and source, in the order of sources and types."""
-        return ReadersByKey(self._payloads)
-
-    def reader(self, name: str) -> Reader | Readers | WholeReader:
-        """Return what gives the object of a name in any event.
-
-        Raises
-        ------
-        NotFoundError
-            No event has it, with the nearest names.
-        UsageError
-            The name fits several sources, or several types of one source.
-        """
-        known: Reader | Readers | WholeReader | None = self.by_name.get(name)
-        if known is None:
-            try:
-                readers = self._readers_of(name)
-            except NotFoundError:
-                known = self.wholes.find(name)
-                if known is None:
-                    raise
-                self.by_name[name] = known
-                return known
-            kinds = {_kind(reader.key.xtc_type.name) for reader in readers}
-            if len(kinds) > 1:
-                bare = name.rpartition("/")[0] or name
-                raise ambiguous("object", name, (f"{bare}/{reader.key.xtc_type.name}" for reader in readers))
-            known = self.by_name[name] = readers[0] if len(readers) == 1 else Readers(readers)
-        return known
-
-    def _readers_of(self, name: str) -> list[Reader]:
-        found = self.names.find(name)
-        readers = [
-            self.readers[key]
-            for key in self.readers
-            if key.source.same_as(found.source) and key.xtc_type.name in found.types
-        ]
-        if not readers:
-            raise NotFoundError(f"no event of the run has an object of {name!r}")
-        return readers
 
     def detector(self, name: str) -> Detector:
         """Return a detector by any of its names; see `psanacli.detector`.
@@ -275,7 +192,7 @@ class Run:
     def read_codes(self, events: NDArray[np.bool_] | None = None) -> EventCodes:
         """Read the event codes of all events, or of some (the others have none then)."""
         readers = [self.readers[key] for key in self.readers if key.xtc_type.name.startswith("EvrData.Data")]
-        return EventCodes.read(self._payloads, readers, len(self.table.events), events)
+        return EventCodes.read(self.payloads, readers, len(self.table.events), events)
 
     @property
     def counters(self) -> Counters:
@@ -315,36 +232,6 @@ class Run:
             notes.append("there is no Configure: nothing that needs a configuration can be decoded")
         return tuple(notes)
 
-    def column(self, name: str, *, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
-        """Return the values of a field in all events as one array.
-
-        Parameters
-        ----------
-        name : str
-            Detector and field: ``"EBeam.ebeamPhotonEnergy"``, ``"ipm3/IpmFex.sum"``, ``"opal_1.data16"``.  A detector
-            alone, such as ``"EBeam"``, gives all its stored fields as a structured array.  Of joined values
-            ``"NAME.field"``.
-        max_bytes : int
-            Larger arrays are an error; go through `blocks` instead.
-
-        Returns
-        -------
-        masked array, shape (events, ...)
-            Masked where an event does not have it.
-
-        Raises
-        ------
-        NotFoundError
-            The run has no such detector, or the detector no such field.
-        DataError
-            The shape is not the same in all events.
-        """
-        return self._column(name).read(0, len(self.table.events), max_bytes)
-
-    def _column(self, name: str) -> Column | WholeColumn | JoinedColumn:
-        joined = joined_column(self.joined, name)
-        return self.field(name) if joined is None else joined
-
     def evaluate(self, expression: str, *, max_bytes: int = MAX_BYTES) -> np.ma.MaskedArray[Any, Any]:
         """Return the values of an expression in all events as one array.
 
@@ -367,18 +254,6 @@ class Run:
             The expression is wrong, or has a name that does not exist; the hint shows where.
         """
         return Expression.parse(expression).bind(RunColumns(self)).evaluate(max_bytes=max_bytes)
-
-    def field(self, name: str) -> Column | WholeColumn:
-        """Return what reads a field of a detector in any events; names as for `column`."""
-        try:
-            _, path = self.names.find_field(name)
-        except NotFoundError:
-            whole = self.wholes.find_field(name)
-            if whole is None:
-                raise
-            return whole[0].column(whole[1])
-        base = name[: -len(path) - 1] if path else name
-        return Column(self._payloads, self._readers_of(base), path)
 
     def join(
         self,
@@ -504,40 +379,10 @@ class Run:
         columns = ((name, self.column(name, max_bytes=max_bytes)) for name in names)
         return dataset_of(self.events, columns, attributes)
 
-    def read(self, places: Places, rows: NDArray[np.integer] | slice | None = None) -> PayloadBlock:
-        """Read payloads of many objects in one go; see `psanacli.run.payloads.Payloads.read`."""
-        return self._payloads.read(places, rows)
-
-    def read_one(self, places: Places, row: int) -> memoryview:
-        """Read the payload of one object; see `psanacli.run.payloads.Payloads.read_one`."""
-        return self._payloads.read_one(places, row)
-
-    def read_many(self, places: Sequence[Places]) -> list[PayloadBlock]:
-        """Read payloads of several keys in one go; see `psanacli.run.payloads.Payloads.read_many`."""
-        return self._payloads.read_many(places)
-
-    def read_around(self, places: Places, spared: NDArray[np.int64]) -> PayloadBlock:
-        """Read payloads of equal size but for some stretches; see `psanacli.run.payloads.Payloads.read_around`."""
-        return self._payloads.read_around(places, spared)
-
-    def copy(
-        self, places: Places, within: NDArray[np.int64], sizes: NDArray[np.int64], target: int, to: NDArray[np.int64]
-    ) -> None:
-        """Copy stretches of payloads to another file; see `psanacli.run.payloads.Payloads.copy`."""
-        self._payloads.copy(places, within, sizes, target, to)
-
-    def lent(self, places: Places, row: int) -> AbstractContextManager[tuple[int, int]]:
-        """Lend the file that one plain payload is in; see `psanacli.run.payloads.Payloads.lent`."""
-        return self._payloads.lent(places, row)
-
-    def layout(self, places: Places, config: int) -> Layout:
-        """Return the layout of objects with a configuration object, by its number in the timeline (-1: none)."""
-        return self._payloads.layout(places, config)
-
     @property
     def states(self) -> Mapping[Path, FileState]:
         """What its files were when it was opened, and big files of small data when they were."""
-        return self._payloads.files.states
+        return self.payloads.files.states
 
     def check_unchanged(self) -> None:
         """Check that its files are still those that were opened; they may have grown.
@@ -549,15 +394,15 @@ class Run:
         DataError
             A file was replaced, cut or written to since.
         """
-        self._payloads.check_unchanged()
+        self.payloads.check_unchanged()
 
     def close(self) -> None:
         """Close its files; what was read stays."""
-        self._payloads.close()
+        self.payloads.close()
 
     def rest(self) -> None:
         """Close its files until they are needed again."""
-        self._payloads.files.rest()
+        self.payloads.files.rest()
 
     def __enter__(self) -> Run:
         return self
@@ -576,10 +421,6 @@ class Run:
             f"  {len(self.detectors)} detectors; {len(self.table.problems)} problems",
         ]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes[:5])]) + ">"
-
-
-def _kind(type_name: str) -> str:
-    return type_name.rstrip("0123456789").removesuffix("V")
 
 
 __all__ = ["Run"]

@@ -32,7 +32,9 @@ def content(directory: Path) -> list[tuple[Any, ...]]:
             for table in made.tables:
                 if "Epics" in table.group and "CalibCycle" in table.group:
                     rows = made.rows(run.table, table, 0, int(table.bounds[-1]))
-                    found.append((mode, table.group, rows.event.tolist(), run.read(rows, np.arange(len(rows))).sizes))
+                    found.append(
+                        (mode, table.group, rows.event.tolist(), run.payloads.read(rows, np.arange(len(rows))).sizes)
+                    )
     return [tuple(part.tolist() if isinstance(part, np.ndarray) else part for part in parts) for parts in found]
 
 

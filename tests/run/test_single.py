@@ -81,9 +81,9 @@ def test_quadrants_come_in_order_however_they_are_stored(run: Run) -> None:
 def test_one_is_what_many_are(run: Run) -> None:
     (key,) = (key for key in run.readers if key.source.same_as(CSPAD))
     objects = run.table.objects(key.xtc_type, key.source)
-    many = run.read(objects)
+    many = run.payloads.read(objects)
     for row in random.sample(range(EVENTS), EVENTS):
-        one = run._payloads.read_one(objects, row)
+        one = run.payloads.read_one(objects, row)
         assert one.readonly
         assert bytes(one) == bytes(many[row])
 

@@ -45,7 +45,7 @@ def sizes(evidence: Evidence) -> Iterator[Finding]:
         for number in np.unique(objects.config).tolist():
             some = objects.select(objects.config == number)
             try:
-                layout = evidence.run.layout(some, number)
+                layout = evidence.run.payloads.layout(some, number)
             except (DataError, NotFoundError) as error:
                 yield _at(evidence, some, 0, error.message, "a configuration object that fits", count=len(some))
                 continue
@@ -104,7 +104,9 @@ def _tell(evidence: Evidence, objects: Objects, layout: Layout, head: int | None
     for first, stop in pairwise(bounds):
         some = objects.select(slice(first, stop))
         try:
-            block = evidence.run.read(some) if head is None else _beginnings(evidence, some, needed[first:stop])
+            block = (
+                evidence.run.payloads.read(some) if head is None else _beginnings(evidence, some, needed[first:stop])
+            )
         except DataError:
             yield from _one_by_one(evidence, some)
             continue
@@ -150,12 +152,12 @@ def _one_by_one(evidence: Evidence, objects: Objects) -> Iterator[Finding]:
         return
     for row in range(len(objects)):
         try:
-            payload = evidence.run.read(objects, np.array([row]))[0]
+            payload = evidence.run.payloads.read(objects, np.array([row]))[0]
             number = int(objects.config[row])
             if objects.key.xtc_type.config_inside is not None:
                 decode(objects.key.xtc_type, payload)
             else:
-                evidence.run.layout(objects, number).record(payload, 0, len(payload))
+                evidence.run.payloads.layout(objects, number).record(payload, 0, len(payload))
         except DataError as error:
             yield _at(evidence, objects, row, error.message.rpartition(": ")[2], "an object that can be read")
 
@@ -174,7 +176,7 @@ def _compressed(evidence: Evidence, key: Key) -> Iterator[Finding]:
     for number in np.unique(objects.config).tolist():
         some = objects.select(objects.config == number)
         try:
-            layout = evidence.run.layout(some, number)
+            layout = evidence.run.payloads.layout(some, number)
         except (DataError, NotFoundError):
             continue  # told by the check of sizes
         if layout.program is None:
