@@ -503,6 +503,14 @@ cdef class View:
         self._head_ = layout.unpack(buffer, start)
 
 
+cdef inline object number_of(object record, Py_ssize_t index):
+    """Return an unpacked number of a record."""
+    cdef tuple head = (<View?>record)._head_
+    if head is None or index >= len(head):
+        raise AttributeError("not a complete record")
+    return head[index]
+
+
 cdef class Number:
     """Accessor of an unpacked number of a record."""
 
@@ -514,38 +522,25 @@ cdef class Number:
         self.index = index
 
     def __get__(self, obj, owner):
-        if obj is None:
-            return self
-        cdef tuple head = (<View?>obj)._head_
-        if head is None or self.index >= len(head):
-            raise AttributeError("not a complete record")
-        return head[self.index]
+        return self if obj is None else number_of(obj, self.index)
 
     def __set__(self, obj, value):
         raise AttributeError("records are read-only")
 
 
-cdef class BitField:
+cdef class BitField(Number):
     """Accessor of some bits of an unpacked number of a record."""
 
-    cdef readonly Py_ssize_t index
     cdef readonly object shift
     cdef readonly object mask
 
     def __init__(self, Py_ssize_t index, shift, mask):
-        if index < 0:
-            raise ValueError("negative index")
-        self.index = index
+        Number.__init__(self, index)
         self.shift = shift
         self.mask = mask
 
     def __get__(self, obj, owner):
-        if obj is None:
-            return self
-        cdef tuple head = (<View?>obj)._head_
-        if head is None or self.index >= len(head):
-            raise AttributeError("not a complete record")
-        return head[self.index] >> self.shift & self.mask
+        return self if obj is None else number_of(obj, self.index) >> self.shift & self.mask
 
     def __set__(self, obj, value):
         raise AttributeError("records are read-only")

@@ -34,5 +34,5 @@ class View:
 class Number:
     def __init__(self, index: int) -> None: ...
 
-class BitField:
+class BitField(Number):
     def __init__(self, index: int, shift: int, mask: int) -> None: ...

@@ -31,6 +31,23 @@ def command(here: Path, sample: Sample, out: Path, *more: str) -> list[str]:
     return [sys.executable, str(here / "program.py"), str(sample.root), sample.datasource, str(out), *more]
 
 
+def started(lines: int, words: list[str]) -> subprocess.Popen[str]:
+    """Return a program that has printed some lines."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(lines):
+        process.stdout.readline()
+    return process
+
+
+def kill_after(lines: int, words: list[str], pause: float = 0.0) -> None:
+    """Kill a program when it has printed some lines, a moment later."""
+    process = started(lines, words)
+    time.sleep(pause)
+    process.kill()
+    process.communicate()
+
+
 @pytest.fixture(scope="module")
 def whole(here: Path, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file that nobody interrupted."""
@@ -50,13 +67,7 @@ def test_killed_at_any_instant_and_resumed(
     chance = random.Random(seed)
     out = tmp_path / "out.h5"
     for attempt in range(4):  # noqa: B007  (counts the kills)
-        process = subprocess.Popen(command(here, sample, out, "--resume"), stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        for _ in range(chance.randrange(1, 6)):
-            process.stdout.readline()
-        time.sleep(chance.random() * 0.03)
-        process.kill()
-        process.communicate()
+        kill_after(chance.randrange(1, 6), command(here, sample, out, "--resume"), chance.random() * 0.03)
         if out.exists():
             break  # the kill came after the end
     else:
@@ -69,34 +80,21 @@ def test_killed_at_any_instant_and_resumed(
 
 def test_resumed_from_a_checkpoint_not_from_the_start(here: Path, sample: Sample, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(6):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
+    kill_after(6, command(here, sample, out))
     again = subprocess.run(command(here, sample, out, "--resume"), check=True, capture_output=True, text=True)
     assert int(again.stdout.split()[0]) >= 4
 
 
 def test_other_options_start_anew(here: Path, sample: Sample, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(6):
-        process.stdout.readline()
-    process.kill()
-    process.communicate()
+    kill_after(6, command(here, sample, out))
     words = command(here, sample, out, "--resume", "--epics", "always")
     assert subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[0] == "0"
 
 
 def test_interrupted_by_the_user(here: Path, sample: Sample, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
-    process = subprocess.Popen(command(here, sample, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(5):
-        process.stdout.readline()
+    process = started(5, command(here, sample, out))
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=20)
     assert process.returncode == 130
