@@ -20,6 +20,7 @@ from psanacli.hdf5.forms import compound, form_of
 from psanacli.hdf5.layout import DatasetLayout, Member
 from psanacli.hdf5.rows import EveryEvent, Rows, nothing
 from psanacli.hdf5.tables import FEW_ROWS, STAMP_ROWS, Dataset, Table, Value, chunk_rows
+from psanacli.hdf5.tally import Tally
 from psanacli.hdf5.values import Column, Encoder, base_of
 from psanacli.run import Key, Objects, Product, RunTable, Variable
 from psanacli.xtc import RECORD_KINDS, Source, bind
@@ -281,6 +282,7 @@ def _add_configure(planner: Planner, links: dict[str, list[str]]) -> None:
         return
     base = f"{names.CONFIGURE}/{names.EPICS}/{names.EPICS_SOURCE}"
     planner.plan.group(base, (("_xtcSrc", names.EPICS_SOURCE_WORDS),))
+    tally: Tally | None = None
     for name, variable in planner.run.epics.items():
         group = f"{base}/{names.variable_group(name)}"
         planner.plan.group(group)

@@ -61,31 +61,33 @@ class Tally:
         edges = np.array([*(first for first, _, _ in blocks), blocks[-1][1]], objects.event.dtype)
         places = np.searchsorted(objects.event, edges)
         self._counts += np.diff(places).tolist()
-        first, stop = int(places[0]), int(places[-1])
-        self._sample(objects if stop - first == len(objects) else objects.select(slice(first, stop)))
+        self._sample(objects, int(places[0]), int(places[-1]))
 
     @property
     def bounds(self) -> Ints:
         """Rows before each block, and at the end."""
         return np.concatenate(([0], np.cumsum(self._counts, dtype=np.int64)))
 
-    def _sample(self, objects: Objects) -> None:
-        if not len(objects):
+    def _sample(self, objects: Objects, first: int, stop: int) -> None:
+        """Look at some of the objects."""
+        if first == stop:
             return
-        if self._size >= 0 and _uniform(objects) and objects.size[0] == self._size:
+        uniform = _uniform(objects)
+        if self._size >= 0 and uniform and objects.size[0] == self._size:
             return
-        if _uniform(objects):
-            samples = objects.select(np.arange(min(len(objects), MOST_TRIED)))
+        if uniform:
+            samples = objects.select(np.arange(first, min(stop, first + MOST_TRIED)))
         else:
-            bad = ~objects.stored & (objects.damage != 0)
+            some = slice(first, stop)
+            stored, bad = objects.stored[some], ~objects.stored[some] & (objects.damage[some] != 0)
             self.damaged += int(np.count_nonzero(bad))
-            samples = _largest(objects, np.flatnonzero(objects.stored | bad))
+            samples = objects.select(first + _largest(objects.size[some], stored, np.flatnonzero(stored | bad)))
         if self.samples is not None:
             samples = chained([self.samples, samples])
             if len(samples) > 10 * MOST_TRIED:
-                samples = _largest(samples, np.arange(len(samples)))
+                samples = samples.select(_largest(samples.size, samples.stored, np.arange(len(samples))))
         self.samples = samples if len(samples) else None
-        self._size = int(objects.size[0]) if _uniform(objects) and len(objects) >= MOST_TRIED else -1
+        self._size = int(objects.size[0]) if uniform and stop - first >= MOST_TRIED else -1
 
 
 def _uniform(objects: Objects) -> bool:
@@ -93,14 +95,13 @@ def _uniform(objects: Objects) -> bool:
     return not objects.size.strides[0] and not objects.stored.strides[0] and bool(objects.stored[0])
 
 
-def _largest(objects: Objects, present: Ints) -> Objects:
-    """Return the rows that are worth to be looked at."""
-    stored = np.flatnonzero(objects.stored)
-    sizes = -objects.size[stored]
+def _largest(size: Ints, stored: NDArray[np.bool_], present: Ints) -> Ints:
+    """Return the rows that are worth to be looked at, ascending."""
+    rows = np.flatnonzero(stored)
+    sizes = -size[rows]
     _, distinct = np.unique(sizes, return_index=True)
     largest = np.argsort(sizes, kind="stable")[:MOST_TRIED]
-    chosen = np.concatenate((present[:1], stored[distinct[:MOST_SIZES]], stored[largest]))
-    return objects.select(np.unique(chosen))
+    return np.unique(np.concatenate((present[:1], rows[distinct[:MOST_SIZES]], rows[largest])))
 
 
 def short(steps: Sequence[tuple[int, Blocks]]) -> Iterator[Sequence[tuple[int, Blocks]]]:

@@ -35,6 +35,11 @@ class _Pieces:
         self.dtype = dtype
 
 
+def _alike(dims: tuple[int, ...], count: int) -> Places:
+    """Return the dimensions of `count` equal objects, (count, ndim), each of them the same memory."""
+    return np.ndarray((count, len(dims)), np.int64, np.array(dims, np.int64), strides=(0, 8))
+
+
 class Batch(Columns):
     """Many objects of one layout: payloads in one buffer.
 
@@ -273,7 +278,7 @@ class Batch(Columns):
         """Return the place of a stored field in each object, and its dimensions."""
         spot: Spot = self.layout.spots[name]
         if spot.offset is not None and spot.shape is not None:
-            return self.starts + spot.offset, np.broadcast_to(np.array(spot.shape, np.int64), (len(self), spot.ndim))
+            return self.starts + spot.offset, _alike(spot.shape, len(self))
         return np.ascontiguousarray(self._places[:, spot.step]), self._dims[:, spot.dims : spot.dims + spot.ndim]
 
     def _pieces(self, member: Member, index: int | None) -> _Pieces | None:
