@@ -279,7 +279,7 @@ class WholeReader:
         if len(numbers) < len(records) or self.frames.same(event, numbers):
             return ""
         told = ", ".join(f"{number} of {piece.source.name}" for number, piece in zip(numbers, self.pieces, strict=True))
-        return f"its pieces are of different frames: frame numbers {told}; in other events they are apart otherwise"
+        return f"its pieces are of different frames: frame numbers {told} are not as far apart as in other events"
 
 
 class WholeColumn:
