@@ -22,8 +22,8 @@ from psanacli.commands.main import run
 from psanacli.demo import Sample, write_sample
 from psanacli.hdf5 import derived, output, tables
 from psanacli.hdf5.reserved import Reserved, places_of
-from psanacli.run import Run
 from psanacli.run._read import copy_pieces
+from psanacli.run.payloads import Payloads
 from psanacli.run.reading import OpenFiles
 from psanacli.xtc import XTC, Batch
 
@@ -176,10 +176,10 @@ def test_no_room_is_known_before_the_first_image(images: Sample, tmp_path: Path)
 def test_a_disk_that_fills(
     images: Sample, tmp_path: Path, jobs: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: Run, *arguments: object) -> None:
+    def full(self: Payloads, *arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Run, "copy", full)
+    monkeypatch.setattr(Payloads, "copy", full)
     assert run(words(images, tmp_path / "out.h5", "--compression", "none", "-j", jobs)) == 5
     assert "No space left" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
@@ -291,18 +291,18 @@ def test_a_source_that_shrinks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What the kernel does not find to copy is an error, no row of zeros."""
-    real = getattr(Run, way)
+    real = getattr(Payloads, way)
     copied: list[os.stat_result] = []
     shutil.copytree(images.root, tmp_path / "data")
     (path,) = (tmp_path / "data").rglob("*.xtc")
 
-    def shrunk(self: Run, *arguments: Any) -> Any:
+    def shrunk(self: Payloads, *arguments: Any) -> Any:
         if not copied:
             copied.append(os.stat(path))
             os.truncate(path, copied[0].st_size - 5_000_000)
         return real(self, *arguments)
 
-    monkeypatch.setattr(Run, way, shrunk)
+    monkeypatch.setattr(Payloads, way, shrunk)
     (tmp_path / "out").mkdir()
     arguments = ["translate", images.datasource, "--root", str(tmp_path / "data"), "--compression", compression, "-q"]
     assert run([*arguments, "-o", str(tmp_path / "out/out.h5")]) == 4

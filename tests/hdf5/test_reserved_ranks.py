@@ -25,7 +25,7 @@ PROGRAM = """
 import atexit, os, sys, time
 from psanacli.hdf5 import output, reserved, tables
 from psanacli.parallel import launched, ranks
-from psanacli.run import Run
+from psanacli.run.payloads import Payloads
 from psanacli.commands.main import main
 
 manner, rank = sys.argv.pop(1), launched().rank
@@ -59,7 +59,7 @@ if manner == "checkpoints":
     output.CHECKPOINT_SECONDS = 0
     reserved.Reserved.copy = killed if rank == 2 else copy
 if manner == "full" and rank:
-    Run.copy = full
+    Payloads.copy = full
 if manner == "late" and rank == 1:
     os.fsync = late
 if not rank:
