@@ -73,7 +73,7 @@ class _Wanted:
         ("psana dump e158-r0054-s00-c00.xtc --json | jq '.dgrams[0].transition'", "for other programs"),
     ]
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(dir_okay=False, readable=False))
 @common.events
 @common.missing_ok
 @click.option(

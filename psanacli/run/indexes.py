@@ -21,7 +21,7 @@ from psanacli.run.index import Identity, IndexFault, RunIndex
 from psanacli.run.resolving import RunFiles
 from psanacli.run.runtable import RunTable
 from psanacli.run.tables import DEFAULT_RULES, Rules
-from psanacli.run.unchanged import states_of
+from psanacli.run.unchanged import FileState
 from psanacli.xtc import FileTable, walk_file
 
 SUFFIX = ".psana"
@@ -165,7 +165,7 @@ class IndexBuilder:
     UsageError
         The files of the run are not in one directory.
     NotFoundError
-        A file is not there (any more).
+        A file is not there (any more), or cannot be opened.
     """
 
     def __init__(self, run: RunFiles, *, overwrite: bool = False) -> None:
@@ -176,10 +176,10 @@ class IndexBuilder:
                 f"the files of run {run.run} lie in several directories", "an index is for the files of one directory"
             )
         self.old, path, notes = (None, None, list[str]()) if overwrite else find_index(files)
-        self._states = states_of(file.path for file in files)  # before the walk: what changes later is seen
-        for file in files:
-            if file.path not in self._states:
-                raise NotFoundError(f"{file.path}: no such file")
+        try:  # before the walk: what changes later is seen
+            self._states = {file.path: FileState.of(file.path) for file in files}
+        except OSError as error:
+            raise NotFoundError(f"{error.filename}: cannot be opened: {error.strerror}") from error
         matched = match(self.old, files) if self.old is not None else [(None, "")] * len(files)
         notes += [why for _, why in matched if why]
         whole = self.old is not None and is_whole(self.old, matched)

@@ -361,7 +361,7 @@ def test_files_in_several_directories_have_no_index(xtc, tmp_path):
 def test_a_file_that_is_gone(xtc):
     with psanacli.open_run(xtc) as run:
         (xtc / "e301-r0001-s01-c00.xtc").unlink()
-        with pytest.raises(NotFoundError, match="no such file"):
+        with pytest.raises(NotFoundError, match="No such file"):
             build_index(run.files)
 
 
