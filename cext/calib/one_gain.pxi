@@ -52,6 +52,9 @@ cdef extern from "calib/integers.h" nogil:
     void others_i2(const int16_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
     void others_i4(const int32_t *, const float *, const DoubledPedestals *, int64_t, int64_t, const Scratch *)
 
+cdef extern from "run/read_whole.h" nogil:
+    int64_t read_whole(int descriptor, uint8_t *where, int64_t size, int64_t offset, int *trouble)
+
 ctypedef fused Raw:
     uint8_t
     uint16_t
@@ -266,30 +269,103 @@ cdef inline void _count_and_write(const Raw *raw, const DoubledPedestals *all, i
     add_copies(scratch)
 
 
+# Files are shorter than this, and sums of such numbers fit into 64 bits.
+cdef int64_t FURTHEST = <int64_t>1 << 61
+# What is read of a file for one span begins at a line of the cache.
+DEF LINE = 64
+
+
 cdef struct Pieces:
     # Where the raw values of an image are: pieces of some pixels, each so many bytes behind the one before.
-    const char *first
+    const char *first  # in memory
     int64_t length, step
+    int descriptor  # -1: in memory
+    int64_t offset  # of the first piece in its file
+
+
+cdef class PiecesInFile:
+    """Raw values of an image that are in a file yet, in pieces; they are read span by span, as they are needed.
+
+    So they stay in the cache from the file to the corrected image, which the memory for a whole one would not.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of a file that is open for reading as long as this is in use.
+    offset : int
+        Where the first piece is, in bytes.
+    step : int
+        Bytes from the beginning of a piece to that of the next.
+    shape : tuple of int
+        Pieces, and pixels of each.
+    dtype : numpy.dtype
+        Of the values.
+    """
+
+    cdef readonly tuple shape
+    cdef readonly object dtype
+    cdef Pieces pieces
+
+    def __cinit__(self, int descriptor, int64_t offset, int64_t step, tuple shape, dtype):
+        cdef int64_t count, length
+        count, length = self.shape = shape
+        self.dtype = dtype
+        if min(count, length, offset, step) < 0 or max(count, length, offset, step) > FURTHEST or descriptor < 0:
+            raise ValueError("pieces that are nowhere in a file")
+        if count > 1 and step > FURTHEST // count:
+            raise ValueError("pieces that are nowhere in a file")
+        self.pieces = Pieces(NULL, length, step, descriptor, offset)
 
 
 cdef int _locate(list raws, Raw *kind, int64_t size, Pieces *found) except -1:
     """Find out where raw images are; `kind` says their type."""
     cdef const Raw[:, :] view
+    cdef PiecesInFile filed
     cdef Py_ssize_t i
     for i in range(len(raws)):
+        if isinstance(raws[i], PiecesInFile):
+            filed = raws[i]
+            _same(size, filed.shape[0] * filed.shape[1], "the raw image")
+            if filed.dtype.str[1:] != raws[0].dtype.str[1:] or filed.dtype.itemsize != sizeof(Raw):
+                raise ValueError(f"raw images of the types {raws[0].dtype} and {filed.dtype}")
+            found[i] = filed.pieces
+            continue
         view = raws[i]
         _same(size, view.shape[0] * view.shape[1], "the raw image")
         if view.strides[1] != sizeof(Raw) and view.shape[1] > 1:
             raise ValueError("a piece of the raw image is not in one row")
         if size:
-            found[i] = Pieces(<const char *>&view[0, 0], view.shape[1], view.strides[0])
+            found[i] = Pieces(<const char *>&view[0, 0], view.shape[1], view.strides[0], -1, 0)
     return 0
 
 
+cdef struct Unread:
+    # An image that could not be read (-1: none), and the number of the error (0: the file ends before).
+    int64_t image
+    int trouble
+
+
+cdef inline const Raw *_values(Raw *kind, const Pieces *raw, int64_t first, int64_t stop, char *room,
+                               int *trouble) noexcept nogil:
+    """Return where the first pixel would be, were all pieces in a row with that of some pixels; NULL: it is unreadable.
+
+    What is in a file is read into `room`.
+    """
+    cdef int64_t piece = first // raw.length, size = (stop - first) * <int64_t>sizeof(Raw), place
+    if raw.descriptor < 0:
+        return <const Raw *>(raw.first + piece * raw.step) - piece * raw.length
+    place = raw.offset + piece * raw.step + (first - piece * raw.length) * <int64_t>sizeof(Raw)
+    if read_whole(raw.descriptor, <uint8_t *>room, size, place, trouble) < size:
+        return NULL
+    return <const Raw *>room - first
+
+
 cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int64_t size, const Constants *constants,
-                  Steps steps, const uint8_t *good, const DoubledPedestals *doubled) except -1 nogil:
+                  Steps steps, const uint8_t *good, const DoubledPedestals *doubled, Unread *unread) except -1 nogil:
     """Correct images, span by span: each span of all images, as long as its constants are in the cache."""
-    cdef int64_t first = 0, stop, piece, image
+    cdef int64_t first = 0, stop, image, room = 0
+    cdef char *rooms = NULL
+    cdef int turn = 0
     cdef Py_ssize_t span = 0
     cdef bint known
     cdef double number
@@ -298,22 +374,36 @@ cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int
     cdef const Method *method = NULL
     cdef Scratch scratch
     cdef Waiting waiting = Waiting(NULL, NULL, 0, 0, Common(0.0, False))
+    for image in range(images):
+        if raws[image].descriptor >= 0:
+            room = min(size, TOGETHER if steps is None else steps.longest) * <int64_t>sizeof(Raw)
+            room = (room + LINE - 1) // LINE * LINE
     if steps is not None:
         steps.take(&scratch)
-    while first < size:
+    if room:
+        # Two in turn: while one is read to, what is in the other waits to be written.
+        rooms = <char *>malloc(2 * room)
+        if rooms == NULL:
+            if steps is not None:
+                give_back(&scratch)
+            with gil:
+                raise MemoryError
+    while first < size and unread.image < 0:
         stop = size
         if steps is not None:
             stop = steps.spans[span + 1]
             method = steps.histogram_of_all(span)
         else:
-            if images > 1:
+            if images > 1 or room:
                 stop = min(stop, first + TOGETHER)
             for image in range(images):
                 stop = min(stop, (first // raws[image].length + 1) * raws[image].length)
         for image in range(images):
-            piece = first // raws[image].length
-            # Where the first pixel would be, were all pieces in a row with this one.
-            raw = <const Raw *>(raws[image].first + piece * raws[image].step) - piece * raws[image].length
+            turn ^= 1
+            raw = _values(kind, &raws[image], first, stop, rooms + turn * room, &unread.trouble)
+            if raw == NULL:
+                unread.image = image
+                break
             here = out + image * size
             known, number = steps is None, 0.0
             if Raw is not float:
@@ -332,9 +422,10 @@ cdef int _correct(Raw *kind, const Pieces *raws, int64_t images, float *out, int
                     blank(here + first, constants.mask + first, stop - first)
         first = stop
         span += 1
-    if waiting.first < waiting.stop:
+    if waiting.first < waiting.stop and unread.image < 0:
         _write(<Raw *>NULL, &waiting, size, constants)
     end_streams()
+    free(rooms)
     if steps is not None:
         give_back(&scratch)
     return 0
@@ -348,6 +439,7 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
     ----------
     raws : list of ndarray of uint8, uint16, int16, int32 or float32, all of one type, shape (pieces, pixels)
         The pieces of an image follow one another, wherever each is in memory; a span of the common mode is in one piece.
+        `PiecesInFile` are as good.
     pedestals, factor : ndarray of float32
         The factor is 0 where a pixel is masked.
     gains : Gains or None
@@ -361,7 +453,14 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
         Pixels that count for the common mode.
     doubled : Doubled or None
         Made of the same pedestals and good pixels; makes a histogram faster.
+
+    Returns
+    -------
+    unread, trouble : int
+        Number of an image that could not be read from its file, after which `out` holds anything, and the number of the
+        error (0: the file ends before); -1, 0: all could.
     """
+    cdef Unread unread = Unread(-1, 0)
     cdef int64_t images = out.shape[0], size = out.shape[1]
     cdef const uint8_t *which = NULL
     cdef const DoubledPedestals *twice = NULL
@@ -393,7 +492,7 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
             if doubled.uneven.count * FEW < size:
                 constants.uneven = &doubled.uneven
     if not size or not images:
-        return
+        return -1, 0
     constants.pedestals, constants.factor, constants.streams = &pedestals[0], &factor[0], size > LARGE
     if gains is not None:
         map = gains.map
@@ -411,24 +510,25 @@ def correct(list raws, const float[::1] pedestals, Gains gains, const float[::1]
         if kind == "u1":
             _locate(raws, <uint8_t *>NULL, size, pieces)
             with nogil:
-                _correct(<uint8_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+                _correct(<uint8_t *>NULL, pieces, images, to, size, &constants, steps, which, twice, &unread)
         elif kind == "u2":
             _locate(raws, <uint16_t *>NULL, size, pieces)
             with nogil:
-                _correct(<uint16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+                _correct(<uint16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice, &unread)
         elif kind == "i2":
             _locate(raws, <int16_t *>NULL, size, pieces)
             with nogil:
-                _correct(<int16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+                _correct(<int16_t *>NULL, pieces, images, to, size, &constants, steps, which, twice, &unread)
         elif kind == "i4":
             _locate(raws, <int32_t *>NULL, size, pieces)
             with nogil:
-                _correct(<int32_t *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+                _correct(<int32_t *>NULL, pieces, images, to, size, &constants, steps, which, twice, &unread)
         elif kind == "f4":
             _locate(raws, <float *>NULL, size, pieces)
             with nogil:
-                _correct(<float *>NULL, pieces, images, to, size, &constants, steps, which, twice)
+                _correct(<float *>NULL, pieces, images, to, size, &constants, steps, which, twice, &unread)
         else:
             raise ValueError(f"raw images of the type {raws[0].dtype}")
     finally:
         free(pieces)
+    return unread.image, unread.trouble

@@ -20,6 +20,7 @@ from psanacli.calib.dark_methods import Method as DarkMethod
 from psanacli.calib.dark_methods import Psana, PsanaEpix10ka, Robust
 from psanacli.calib.deploy import Deployment, NewConstants, deploy, deploy_together, plan_deployment, revert
 from psanacli.calib.identity import identity
+from psanacli.calib.in_file import PixelsInFile, Raw
 from psanacli.calib.kinds import (
     COMMON_MODE,
     GEOMETRY,
@@ -78,10 +79,12 @@ __all__ = [
     "Listing",
     "Masked",
     "NewConstants",
+    "PixelsInFile",
     "Psana",
     "PsanaEpix10ka",
     "RangedRecipe",
     "Ranges",
+    "Raw",
     "Recipe",
     "Robust",
     "RunRange",

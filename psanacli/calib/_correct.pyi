@@ -36,8 +36,15 @@ class Switch:
     planes: int
     def __init__(self, clear: NDArray[np.uint8], set: NDArray[np.uint8]) -> None: ...
 
+class PiecesInFile:
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    def __init__(
+        self, descriptor: int, offset: int, step: int, shape: tuple[int, int], dtype: np.dtype[Any]
+    ) -> None: ...
+
 def correct(
-    raws: list[NDArray[Any]],
+    raws: list[NDArray[Any] | PiecesInFile],
     pedestals: NDArray[np.float32],
     gains: Gains | None,
     factor: NDArray[np.float32],
@@ -46,7 +53,7 @@ def correct(
     steps: Steps | None,
     good: NDArray[np.uint8] | None,
     doubled: Doubled | None,
-) -> None: ...
+) -> tuple[int, int]: ...
 def correct_ranged(
     raws: list[NDArray[np.uint16]],
     switch: Switch | None,

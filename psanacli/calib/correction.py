@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psanacli.calib.common_mode import CommonMode, Off
+from psanacli.calib.in_file import PixelsInFile, Raw
 from psanacli.errors import ConstantsError
 
 Image = NDArray[np.float32]
@@ -49,12 +50,12 @@ class Correction(ABC):
             )
         return np.ascontiguousarray(array, dtype).reshape(-1)
 
-    def __call__(self, raw: NDArray[Any], out: Image | None = None) -> Image:
+    def __call__(self, raw: Raw, out: Image | None = None) -> Image:
         """Return the corrected image.
 
         Parameters
         ----------
-        raw : ndarray of an integer or float, in the shape of the pedestals
+        raw : ndarray of an integer or float, in the shape of the pedestals, or PixelsInFile
             As the detector gave it.  The first axis may be two, ``(pieces, panels of a piece, ...)``: pieces that are
             apart in memory are not put together first.
         out : ndarray of float32, optional
@@ -69,12 +70,14 @@ class Correction(ABC):
         ------
         ConstantsError
             The image has another shape than the pedestals.
+        DataError
+            The file cannot be read; `out` holds anything then.
         """
         result = _output(out, self.shape)
         self._correct([self._checked(raw)], result.reshape(1, self.size))
         return result
 
-    def images(self, raws: Sequence[NDArray[Any]], out: Image | None = None) -> Image:
+    def images(self, raws: Sequence[Raw], out: Image | None = None) -> Image:
         """Return corrected images, which are the same as one by one, sooner: constants are read once for all.
 
         Parameters
@@ -88,16 +91,20 @@ class Correction(ABC):
         self._correct([self._checked(raw) for raw in raws], result.reshape(len(raws), self.size))
         return result
 
-    def _checked(self, raw: NDArray[Any]) -> NDArray[Any]:
+    def _checked(self, raw: Raw) -> Raw:
         if raw.size != self.size:
             raise ConstantsError(
                 f"{self.detector}: the image has the shape {raw.shape}, the pedestals {self.shape}",
                 "the constants belong to another detector, or to another configuration of it",
             )
-        return raw
+        return self._taken(raw) if isinstance(raw, PixelsInFile) else raw
+
+    def _taken(self, raw: PixelsInFile) -> Raw:
+        """Return an image that is in a file as `_correct` takes it."""
+        return raw.whole()
 
     @abstractmethod
-    def _correct(self, raws: list[NDArray[Any]], out: Image) -> None:
+    def _correct(self, raws: list[Any], out: Image) -> None:
         """Correct images to the rows of `out`."""
 
 

@@ -14,15 +14,17 @@ All in float32; a masked pixel is 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib._correct import Doubled, Gains, Steps, correct
+from psanacli.calib._correct import Doubled, Gains, PiecesInFile, Steps, correct
 from psanacli.calib.common_mode import CommonMode, Histogram, QuietMedian
 from psanacli.calib.correction import Correction, Image, apart
+from psanacli.calib.in_file import PixelsInFile, Raw
 from psanacli.calib.masks import Mask
 from psanacli.errors import ConstantsError
 
@@ -31,8 +33,12 @@ _FEW = 64
 """One in so many pixels may need to be counted one by one in a histogram."""
 
 
-def _in_pieces(image: NDArray[Any], steps: Steps | None) -> NDArray[Any]:
+def _in_pieces(image: Raw, steps: Steps | None, lent: ExitStack) -> NDArray[Any] | PiecesInFile:
     """Return the pixels as the native code takes them, shape (pieces, pixels); a copy only where it has to be one."""
+    if isinstance(image, PixelsInFile):
+        descriptor, begin = lent.enter_context(image.lent())
+        pieces = image.shape[0], image.size // image.shape[0]
+        return PiecesInFile(descriptor, begin + image.place, image.step, pieces, image.dtype)
     if image.ndim > 1 and image.size and not image.flags.c_contiguous and image[0].flags.c_contiguous:
         length = image[0].size
         if steps is None or steps.within(length):
@@ -40,7 +46,7 @@ def _in_pieces(image: NDArray[Any], steps: Steps | None) -> NDArray[Any]:
     return np.ascontiguousarray(image).reshape(1, -1)
 
 
-def _of_one_type(images: list[NDArray[Any]]) -> Iterator[tuple[int, int]]:
+def _of_one_type(images: list[Raw]) -> Iterator[tuple[int, int]]:
     """Yield the bounds of images that follow one another with one dtype."""
     stop = 0
     for _, same in groupby(images, key=lambda image: image.dtype):
@@ -145,23 +151,37 @@ class Recipe(Correction):
         """Whether the common mode goes by the order of the pixels as they are stored."""
         return self.detector == "Cspad2x2"
 
-    def _correct(self, raws: list[NDArray[Any]], out: Image) -> None:
+    @property
+    def _in_three_steps(self) -> bool:
+        """Whether the common mode needs another order of the pixels, or a look at the whole image."""
+        return self._steps is not None and (self._interleaved or isinstance(self.common_mode, QuietMedian))
+
+    def _taken(self, raw: PixelsInFile) -> Raw:
+        if self._in_three_steps or raw.dtype not in RAW_TYPES or not raw.size:
+            return raw.whole()
+        return raw if self._steps is None or self._steps.within(raw.size // raw.shape[0]) else raw.whole()
+
+    def _correct(self, raws: list[Any], out: Image) -> None:
         images = [raw if raw.dtype in RAW_TYPES else raw.astype(np.float32) for raw in raws]
-        if self._steps is not None and (self._interleaved or isinstance(self.common_mode, QuietMedian)):
-            # What needs another order of the pixels, or a look at the whole image, is done in three steps.
+        if self._in_three_steps:
             for image, to in zip(images, out, strict=True):
                 plain = np.ascontiguousarray(image, np.float32).reshape(-1) - self._pedestals
                 self.subtract_common_mode(plain.reshape(self.shape))
                 self._finish([plain.reshape(1, -1)], np.zeros_like(self._pedestals), to.reshape(1, -1), None)
             return
         for first, stop in _of_one_type(images):
-            pieces = [_in_pieces(image, self._steps) for image in images[first:stop]]
-            self._finish(pieces, self._pedestals, out[first:stop], self._steps)
+            with ExitStack() as lent:
+                pieces = [_in_pieces(image, self._steps, lent) for image in images[first:stop]]
+                unread, trouble = self._finish(pieces, self._pedestals, out[first:stop], self._steps)
+            if unread >= 0:
+                raise images[first + unread].unread(trouble)
 
-    def _finish(self, pieces: list[NDArray[Any]], pedestals: Image, out: Image, steps: Steps | None) -> None:
+    def _finish(
+        self, pieces: list[NDArray[Any] | PiecesInFile], pedestals: Image, out: Image, steps: Steps | None
+    ) -> tuple[int, int]:
         # A masked pixel times 0 is 0, unless it is not finite.
         mask = None if self._stays_finite and pieces[0].dtype != np.float32 else self._mask
-        correct(pieces, pedestals, self._gains, self._factor, mask, out, steps, self._good, self._doubled)
+        return correct(pieces, pedestals, self._gains, self._factor, mask, out, steps, self._good, self._doubled)
 
     def subtract_common_mode(self, image: NDArray[Any]) -> None:
         """Subtract the common mode from an image without pedestals, in place.

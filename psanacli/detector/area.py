@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib import CommonMode, Recipe, from_numbers, parse_common_mode, photons
+from psanacli.calib import CommonMode, Raw, Recipe, from_numbers, parse_common_mode, photons
 from psanacli.detector.image_detector import ImageDetector
 from psanacli.detector.together import AnyRecipe, correct_together, image_shape
 from psanacli.errors import ConstantsError, DataError, UsageError
@@ -208,10 +208,8 @@ class AreaDetector(ImageDetector):
         UsageError
             The common mode is not for this detector, or an array has a wrong shape.
         """
-        record = self._record(self._index(event))
-        if record is None:
-            return None
-        recipe = self.recipe(
+        found = self._with_recipe(
+            self._index(event),
             event,
             common_mode=common_mode,
             mask=mask,
@@ -219,13 +217,31 @@ class AreaDetector(ImageDetector):
             gain_map=gain_map,
             allow_uncalibrated=allow_uncalibrated,
         )
-        raw = self.assembled(record) if recipe is None else self.pixels(record)
+        if found is None:
+            return None
+        raw, recipe = found
         if out is None:
             out = self.empty(image_shape(raw, recipe), np.float32)
         if recipe is not None:
             return recipe(raw, out)
-        out[...] = raw
+        out[...] = np.asarray(raw)
         return out
+
+    def _with_recipe(
+        self, index: int, event: Event, **options: Any
+    ) -> tuple[Raw, AnyRecipe] | tuple[NDArray[Any], None] | None:
+        """Return the raw image of an event as its recipe takes it, with the recipe; None when the event has none."""
+        raw = self.in_file(index)
+        record = self._record(index) if raw is None else None
+        if raw is None and record is None:
+            return None
+        recipe = self.recipe(event, **options)
+        if recipe is not None and raw is not None:
+            return raw, recipe
+        if record is None:
+            record = self._record(index)
+            assert record is not None
+        return (self.assembled(record), None) if recipe is None else (self.pixels(record), recipe)
 
     def photons(
         self,
@@ -300,7 +316,7 @@ class AreaDetector(ImageDetector):
             out = self.empty((len(numbers), *image_shape(*first)), np.float32 if calib else first[0].dtype)
         shape = out.shape[1:]
 
-        def of_one_shape() -> Iterator[tuple[NDArray[Any], AnyRecipe | None]]:
+        def of_one_shape() -> Iterator[tuple[Raw, AnyRecipe | None]]:
             for number, image in zip(numbers, chain([first], images), strict=True):
                 found = image_shape(*image)
                 if found != shape:
@@ -312,14 +328,17 @@ class AreaDetector(ImageDetector):
 
     def _uncorrected(
         self, numbers: list[int], calib: bool, options: dict[str, Any]
-    ) -> Iterator[tuple[NDArray[Any], AnyRecipe | None]]:
+    ) -> Iterator[tuple[Raw, AnyRecipe] | tuple[NDArray[Any], None]]:
         """Yield the raw image of each event, as the recipe takes it that comes with it."""
         for number in numbers:
-            record = self._record(number)
-            if record is None:
+            if calib:
+                found = self._with_recipe(number, self._run.events[number], **options)
+            else:
+                raw = self._raw_of(number)
+                found = None if raw is None else (raw, None)
+            if found is None:
                 raise UsageError(f"event {number} has no image of {self.name}", "choose from its event_numbers")
-            recipe = self.recipe(self._run.events[number], **options) if calib else None
-            yield self.assembled(record) if recipe is None else self.pixels(record), recipe
+            yield found
 
     def blocks(
         self, *, calib: bool = True, events: slice | None = None, max_bytes: int | None = None, **options: Any

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from psanacli.calib import COMMON_MODE, CommonMode, Store, default_common_mode, from_numbers
+from psanacli.calib import COMMON_MODE, CommonMode, PixelsInFile, Store, default_common_mode, from_numbers
 from psanacli.detector.constants import DetectorConstants
 from psanacli.detector.images import field_of, has_image, stored_image
 from psanacli.detector.masks import ALL_BITS, Masks
@@ -81,6 +81,10 @@ class ImageDetector(Detector):
     def pixels(self, record: Record) -> NDArray[Any]:
         """Return the raw image as a recipe takes it: in pieces, with one axis more, where that saves a copy."""
         return self.assembled(record)
+
+    def in_file(self, index: int) -> PixelsInFile | None:
+        """Return where in its file the raw image of an event is, for a recipe to read; None: read it first."""
+        return None
 
     @property
     def _as_stored(self) -> bool:

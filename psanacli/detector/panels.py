@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from psanacli.calib import CommonMode
+from psanacli.calib import CommonMode, PixelsInFile
 from psanacli.detector.area import AreaDetector, ArrayChoice
-from psanacli.run import Event
+from psanacli.errors import DataError
+from psanacli.run import Event, Reader, place_in
 from psanacli.xtc import Record
+
+if TYPE_CHECKING:
+    from psanacli.run import FoundDetector, Run
 
 HIGH_GAIN = 6.85
 """How much more a pixel of a CSPAD in low gain has to count (psana's default)."""
 _SECTIONS = 8
 _PANEL = (185, 388)
 _QUADRANT = (_SECTIONS, *_PANEL)
+_IN_ORDER = [0, 1, 2, 3]
+_QUADRANTS = (4, *_QUADRANT)
+_DTYPE = np.dtype("<i2")
 _ALL_SECTIONS = (1 << _SECTIONS) - 1
 _ALL_PANELS = (1 << 4 * _SECTIONS) - 1
 
@@ -29,6 +38,10 @@ class Cspad(AreaDetector):
     """
 
     config_types: ClassVar[tuple[str, ...]] = ("CsPad.Config",)
+
+    def __init__(self, run: Run, found: FoundDetector) -> None:
+        super().__init__(run, found)
+        self._outlines: dict[tuple[str, int, int], _Outline | None] = {}
 
     def assembled(self, record: Record) -> NDArray[Any]:
         """Return the raw image, int16, shape (32, 185, 388)."""
@@ -47,17 +60,46 @@ class Cspad(AreaDetector):
 
     def pixels(self, record: Record) -> NDArray[Any]:
         """Return the raw image by quadrants, int16, shape (4, 8, 185, 388), a view, when all of it was read out."""
-        quads = list(record.quads)
-        if [quad.quad for quad in quads] != [0, 1, 2, 3]:
+        found = _in_row(record)
+        if found is None:
             return self.assembled(record)
-        data = [quad.data for quad in quads]
-        if any(each.shape != _QUADRANT for each in data):
-            return self.assembled(record)
-        first, second, *others = (each.__array_interface__["data"][0] for each in data)
-        step = second - first
-        if others != [first + 2 * step, first + 3 * step]:
-            return self.assembled(record)
-        return as_strided(data[0], (4, *_QUADRANT), (step, *data[0].strides), writeable=False)
+        first, step = found
+        return as_strided(first, _QUADRANTS, (step, *first.strides), writeable=False)
+
+    def in_file(self, index: int) -> PixelsInFile | None:
+        """Return where the quadrants are, when all was read out and lies in the file as it is."""
+        reader = next((each for each in self._images if each.has(index)), None)
+        form = None if reader is None or reader.holds(index) else reader.lies_as_it_is(index)
+        if reader is None or form is None:
+            return None
+        key = reader.key.xtc_type.name, *form
+        if key not in self._outlines:
+            self._outlines[key] = _outline_of(reader, index)
+        outline = self._outlines[key]
+        if outline is None:
+            return None
+        try:
+            record = reader.outline(index, outline.parts)
+        except DataError:
+            return None  # who reads all of it says what is wrong
+        # Where the pixels of a quadrant are follows from the configuration and the numbers of those before it.
+        if [quad.quad for quad in record.quads] != _IN_ORDER:
+            return None
+        return PixelsInFile(
+            _QUADRANTS,
+            _DTYPE,
+            outline.place,
+            outline.step,
+            partial(reader.lent, index),
+            partial(reader.unread, index),
+            partial(self._read, reader, index),
+        )
+
+    def _read(self, reader: Reader, index: int) -> NDArray[Any]:
+        """Read an image that is there."""
+        record = reader.get(index)
+        assert record is not None
+        return self.pixels(record)
 
     def gain_map(self, event: Event | None = None, factor: float = HIGH_GAIN) -> NDArray[np.float64] | None:
         """Return the factor of each pixel by the gain that it was configured for.
@@ -88,6 +130,42 @@ class Cspad(AreaDetector):
         low = _low_gain(config)
         # Where all pixels are in low gain the original has no factor.
         return np.where(low, HIGH_GAIN, 1.0) if low.any() and not low.all() else None
+
+
+class _Outline(NamedTuple):
+    """Where the quadrants of payloads of one size and configuration are, and the parts around them."""
+
+    place: int
+    step: int
+    parts: NDArray[np.int64]
+
+
+def _in_row(record: Record) -> tuple[NDArray[np.int16], int] | None:
+    """Return the pixels of the first quadrant, and the bytes from one to the next; None unless all are in order."""
+    quads = list(record.quads)
+    if [quad.quad for quad in quads] != _IN_ORDER:
+        return None
+    data = [quad.data for quad in quads]
+    if any(each.shape != _QUADRANT for each in data):
+        return None
+    first, second, *others = (each.__array_interface__["data"][0] for each in data)
+    step = second - first
+    return (data[0], step) if others == [first + 2 * step, first + 3 * step] else None
+
+
+def _outline_of(reader: Reader, index: int) -> _Outline | None:
+    """Return where the quadrants of the object in an event are, None unless all are there in order."""
+    record = reader.get(index)
+    found = None if record is None else _in_row(record)
+    form = reader.lies_as_it_is(index)
+    if record is None or found is None or form is None:
+        return None
+    first, step = found
+    place = place_in(record, first)
+    begins = place + step * np.arange(4)
+    ends = begins + math.prod(_QUADRANT) * _DTYPE.itemsize
+    parts = np.stack([np.append(0, ends), np.append(begins, form[0]) - np.append(0, ends)])
+    return _Outline(place, step, parts.astype(np.int64)) if (parts >= 0).all() else None
 
 
 def _bits(mask: int) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from psanacli.calib import RangedRecipe, Recipe
+from psanacli.calib import RangedRecipe, Raw, Recipe
 
 AnyRecipe = Recipe | RangedRecipe
 
@@ -16,12 +16,12 @@ TOGETHER = 4
 """Images at a time: with more of them the raw ones have left the cache before they are corrected."""
 
 
-def correct_together(images: Iterable[tuple[NDArray[Any], AnyRecipe | None]], out: NDArray[Any]) -> None:
+def correct_together(images: Iterable[tuple[Raw, AnyRecipe | None]], out: NDArray[Any]) -> None:
     """Correct images to the rows of an array.
 
     Parameters
     ----------
-    images : iterable of (ndarray, recipe or None)
+    images : iterable of (ndarray or PixelsInFile, recipe or None)
         Raw images as a recipe takes them, asked for a few at a time; None: an image stays as it is.
     out : ndarray, shape (images, ...)
         Where they go.
@@ -38,6 +38,6 @@ def correct_together(images: Iterable[tuple[NDArray[Any], AnyRecipe | None]], ou
             place += len(some)
 
 
-def image_shape(raw: NDArray[Any], recipe: AnyRecipe | None) -> tuple[int, ...]:
+def image_shape(raw: Raw, recipe: AnyRecipe | None) -> tuple[int, ...]:
     """Return the shape of an image whose pixels may come in pieces."""
     return raw.shape if recipe is None or raw.ndim == len(recipe.shape) else recipe.shape

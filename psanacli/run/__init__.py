@@ -6,7 +6,7 @@ from psanacli.run.codes import EventCodes
 from psanacli.run.config import Config, ConfigTimeline, Configuration
 from psanacli.run.datasource import Dataset, DataSource, parse_datasource
 from psanacli.run.described import describe_event
-from psanacli.run.detectors import Detector, Detectors, main_array
+from psanacli.run.detectors import Detector, Detectors, main_array, place_in
 from psanacli.run.epics import Epics, Value, Variable
 from psanacli.run.event import Event, EventId
 from psanacli.run.eventlist import IDS, EventList, Operator
@@ -185,6 +185,7 @@ __all__ = [
     "open_run",
     "open_runs",
     "parse_datasource",
+    "place_in",
     "presence",
     "products_of",
     "resolve",

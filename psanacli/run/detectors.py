@@ -46,6 +46,13 @@ def main_array(record: Record) -> tuple[str, NDArray[Any]] | None:
     return name, array
 
 
+def place_in(record: Record, array: NDArray[Any]) -> int:
+    """Return where in the payload of a record an array of it is, in bytes."""
+    buffer = np.frombuffer(record._buffer_, np.uint8)
+    begin: int = buffer.__array_interface__["data"][0] + record._start_
+    return int(array.__array_interface__["data"][0]) - begin
+
+
 class Detector:
     """One source of a run.
 

@@ -126,6 +126,16 @@ class Payloads:
         buffer.flags.writeable = False
         return PayloadBlock(buffer, starts, np.full(len(places), whole))
 
+    def read_parts(self, places: Places, row: int, parts: NDArray[np.int64]) -> memoryview:
+        """Read some parts of the payload of one row, a plain one; see `psanacli.run.reading.OpenFiles.read_parts`."""
+        file = int(self.table.datagrams["file"][places.datagram[row]])
+        return self.files.read_parts(file, int(places.offset[row]), int(places.size[row]), parts)
+
+    def unread(self, places: Places, row: int, trouble: int) -> DataError:
+        """Return the error that the payload of a row could not be read, by its number (0: the file ends before)."""
+        file = int(self.table.datagrams["file"][places.datagram[row]])
+        return self.files.unread(file, int(places.offset[row]), int(places.size[row]), trouble)
+
     def copy(
         self, places: Places, within: NDArray[np.int64], sizes: NDArray[np.int64], target: int, to: NDArray[np.int64]
     ) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psanacli.errors import DataError
-from psanacli.run.objects import Key, Objects
+from psanacli.run.objects import Form, Key, Objects
 from psanacli.run.payloads import PayloadError, Payloads
 from psanacli.xtc import Layout, Record, decode
 
@@ -76,6 +78,50 @@ class Reader:
             return layout.record(block.view, start, stop)
         except DataError as error:
             raise self._payloads.located(error, self.objects, row) from error
+
+    def holds(self, event: int) -> bool:
+        """Return whether the object in an event has been read."""
+        block = self._block
+        return 0 <= self._rows[event] - block.first < len(block.starts)
+
+    def lies_as_it_is(self, event: int) -> tuple[int, int] | None:
+        """Return size and number of the configuration of a payload that is in its file as it is; None of any other.
+
+        Quadrants of a CSPAD are in the order of the file there.
+        """
+        row, places = self._rows[event], self.objects
+        form, part = places.product.form, places.product.part
+        if row < 0 or part or form not in (Form.STORED, Form.SORTED_QUADS) or places.flags[row]:
+            return None
+        return int(places.size[row]), int(places.config[row])
+
+    def outline(self, event: int, parts: NDArray[np.int64]) -> Record:
+        """Return the object in an event as it is in its file, of which only some parts are read: the rest is anything.
+
+        Parameters
+        ----------
+        event : int
+            An event whose payload `lies_as_it_is`.
+        parts : int64 array, shape (2, k), contiguous
+            Places in the payload, and sizes, in bytes.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or the object does not fit into its payload.
+        """
+        row = self._rows[event]
+        payload = self._payloads.read_parts(self.objects, row, parts)
+        (layout,) = self._layouts([int(self.objects.config[row])])
+        return decode(self.key.xtc_type, payload) if layout is None else layout.record(payload, 0, len(payload))
+
+    def lent(self, event: int) -> AbstractContextManager[tuple[int, int]]:
+        """Lend the file of a payload that `lies_as_it_is`: its descriptor, and where the payload begins."""
+        return self._payloads.lent(self.objects, self._rows[event])
+
+    def unread(self, event: int, trouble: int) -> DataError:
+        """Return the error that a payload could not be read, by the number of the error (0: the file ends before)."""
+        return self._payloads.unread(self.objects, self._rows[event], trouble)
 
     def _load(self, row: int, before: _Block) -> _Block:
         """Read the block that begins with `row`."""

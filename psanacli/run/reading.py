@@ -132,7 +132,7 @@ class OpenFiles:
         finally:
             self._end()
         if failed >= 0:
-            raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
+            raise self.unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
 
     def copy(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints, target: int, places: Ints) -> None:
         """Copy pieces of files to `places` of a file that is open for writing, `target`, without a way through memory.
@@ -155,7 +155,7 @@ class OpenFiles:
         if writing:
             raise OSError(trouble, os.strerror(trouble))
         if failed >= 0:
-            raise self._unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
+            raise self.unread(int(files[failed]), int(offsets[failed]), int(sizes[failed]), trouble)
 
     @contextmanager
     def lent(self, file: int) -> Iterator[int]:
@@ -172,7 +172,7 @@ class OpenFiles:
         try:
             yield int(self._descriptors[file])
         except Unread as unread:
-            raise self._unread(file, *unread.args) from None
+            raise self.unread(file, *unread.args) from None
         finally:
             self._end()
 
@@ -191,7 +191,33 @@ class OpenFiles:
         finally:
             self._end()
         if trouble >= 0:
-            raise self._unread(file, offset, size, trouble)
+            raise self.unread(file, offset, size, trouble)
+        return memoryview(out).toreadonly()
+
+    def read_parts(self, file: int, offset: int, size: int, parts: Ints) -> memoryview:
+        """Read some parts of a piece of a file to their places in it; what is between them holds anything.
+
+        Parameters
+        ----------
+        file, offset, size : int
+            The piece.
+        parts : int64 array, shape (2, k), contiguous
+            Places in the piece, and sizes.
+
+        Raises
+        ------
+        DataError, NotFoundError
+            As `read` does.
+        """
+        self._begin((file,))
+        try:
+            out = self._rooms.take(size)
+            descriptors = np.full(parts.shape[1], self._descriptors[file])
+            failed, trouble = read_pieces(descriptors, parts[0] + offset, parts[1], parts[0], out)
+        finally:
+            self._end()
+        if failed >= 0:
+            raise self.unread(file, offset, size, trouble)
         return memoryview(out).toreadonly()
 
     def read_block(self, files: NDArray[np.integer], offsets: Ints, sizes: Ints) -> PayloadBlock:
@@ -240,7 +266,8 @@ class OpenFiles:
         mine = threading.get_ident()
         return not any(count for thread, count in self._reading.items() if thread != mine)
 
-    def _unread(self, file: int, offset: int, size: int, trouble: int) -> DataError:
+    def unread(self, file: int, offset: int, size: int, trouble: int) -> DataError:
+        """Return the error that a piece could not be read, by the number of the error (0: the file ends before)."""
         why = os.strerror(trouble) if trouble else "the file ends before"
         return DataError(f"{self.path(file)}: {size} bytes at offset {offset} cannot be read: {why}")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
+from psanacli.calib import PixelsInFile
 from psanacli.calib.common_mode import GoodMedian, Histogram, Mean, Off, QuietMedian, Unbonded
 from psanacli.calib.ranged_recipe import EPIX10KA_HIGH, RangedRecipe, Ranges, epix10ka_ranges
 from psanacli.calib.recipe import Recipe
-from psanacli.errors import ConstantsError
+from psanacli.errors import ConstantsError, DataError
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
@@ -263,6 +268,41 @@ def test_several_images_of_switching_pixels_are_as_one_by_one(mode, by_configura
         assert np.array_equal(image, recipe(raw))
     assert not np.array_equal(found[0], found[1])
     assert recipe.images([]).shape == (0, *shape)
+
+
+@pytest.mark.parametrize("mode", [Off(), Histogram(), Unbonded(), Mean(5000, 5000)])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4", "f8"])
+def test_pixels_in_a_file_are_as_good_as_those_in_memory(tmp_path, mode, dtype):
+    random = np.random.default_rng(31)
+    raws = random.normal(105, 5, (3, 4, 8, 185, 388)).astype(dtype)
+    pedestals = random.normal(100, 3, (32, 185, 388)).astype("f4")
+    recipe = Recipe("Cspad", pedestals, good=random.random(pedestals.shape) < 0.9, common_mode=mode)
+    gap, quadrant = 7, raws[0, 0].nbytes
+    path = tmp_path / "pixels"
+    path.write_bytes(b"".join(bytes(gap) + part.tobytes() for part in raws.reshape(12, -1)))
+
+    def error(number):
+        return DataError(f"error {number}")
+
+    def filed(number, opened):
+        place, step = gap + 4 * number * (quadrant + gap) - 3, quadrant + gap
+        return PixelsInFile(
+            raws[0].shape, raws.dtype, place, step, lambda: nullcontext((opened, 3)), error, lambda: raws[number]
+        )
+
+    with open(path, "rb") as file, open(path, "ab") as unreadable:
+        expected = recipe.images(raws)
+        assert not np.array_equal(expected[0], expected[1])
+        np.testing.assert_array_equal(recipe(filed(1, file.fileno())), expected[1])
+        mixed = [filed(0, file.fileno()), raws[1], filed(2, file.fileno())]
+        np.testing.assert_array_equal(recipe.images(mixed), expected)
+        if dtype == "f8" or isinstance(mode, Mean):
+            return  # such pixels, or those that are taken together, are read first
+        for opened, number in ((unreadable, errno.EBADF), (file, 0)):
+            if not number:
+                os.truncate(path, path.stat().st_size - 1)
+            with pytest.raises(DataError, match=f"^error {number}$"):
+                recipe.images([filed(0, file.fileno()), raws[1], filed(2, opened.fileno())])
 
 
 def test_the_number_of_pixels_does_not_matter():
