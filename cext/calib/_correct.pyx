@@ -19,5 +19,6 @@ cdef int _same(Py_ssize_t size, Py_ssize_t other, str what) except -1:
 
 
 include "calib/steps.pxi"
+include "calib/pieces.pxi"
 include "calib/one_gain.pxi"
 include "calib/ranged.pxi"

@@ -224,7 +224,8 @@ class AreaDetector(ImageDetector):
             out = self.empty(image_shape(raw, recipe), np.float32)
         if recipe is not None:
             return recipe(raw, out)
-        out[...] = np.asarray(raw)
+        assert isinstance(raw, np.ndarray)
+        out[...] = raw
         return out
 
     def _with_recipe(
