@@ -23,6 +23,8 @@ from psanacli.xtc.encode import encode
 
 NODE = node("172.21.38.10", 5000)
 EVENTS = 60
+ROUNDS = 10
+"""How often all images are corrected; the best counts, as others on the machine take memory and cores for a while."""
 
 
 def cspad_in_two_gains(directory: Path, events: int) -> Source:
@@ -95,7 +97,7 @@ def rate(run: Run, detector: AreaDetector, common_mode: object) -> tuple[float, 
     """Return images a second of processor time: one by one, and by blocks."""
     best = [float("inf")] * 2
     out = np.empty(detector.shape, np.float32)
-    for _ in range(3):
+    for _ in range(ROUNDS):
         began = time.process_time()
         for event in run.events:
             detector.calib(event, common_mode=common_mode, out=out)  # type: ignore[arg-type]
