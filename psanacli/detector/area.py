@@ -207,6 +207,8 @@ class AreaDetector(ImageDetector):
             There are no pedestals for this run, or constants do not fit; the message names detector, run and files.
         UsageError
             The common mode is not for this detector, or an array has a wrong shape.
+        DataError
+            The image cannot be read; `out` may hold a part of it then.
         """
         found = self._with_recipe(
             self._index(event),
