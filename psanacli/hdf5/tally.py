@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TypeVar
 
 import numpy as np
@@ -121,8 +123,8 @@ def tallied(rows: Rows, table: RunTable, steps: Sequence[tuple[int, Blocks]]) ->
     every = [(tally, block) for tally, (_, blocks) in zip(tallies, steps, strict=True) for block in blocks]
     for some in _cut(every, _AT_ONCE, lambda each: each[1][:2]):
         objects = rows.within(table, some[0][1][0], some[-1][1][1])
-        for tally in tallies:
-            tally.count(objects, [block for mine, block in some if mine is tally])
+        for tally, mine in groupby(some, itemgetter(0)):
+            tally.count(objects, [block for _, block in mine])
     return tallies
 
 
